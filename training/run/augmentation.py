@@ -4,8 +4,11 @@ A window of a long text, or of a chat, may begin and end anywhere, and hold much
 looked for. So two to five rows of the train slice are concatenated: rows of other classes only, or
 with one of the class that is looked for. They are cut to a random window in which that row is
 complete. Windows of a long text are much alike, and each costs as much to learn from as a prompt:
-of each text a step may take only some as they are, drawn at random. All of them are joined.
+of each text a step may take only some as they are, drawn at random. Of those that are joined each
+text has its turn as often as any other: else long texts would be most of them.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -47,10 +50,11 @@ def with_joined(
         raise SealgateError(Reason.TRAINING_DATA, "rows of a single class cannot be joined")
     if read.tokens is None or read.tokenizer is None:
         raise ValueError("only windows of texts can be joined")
-    joiner = _Joiner(x, y, sought, TextTokenizer.open(read.tokenizer, read.tokens))
+    texts = _labelled_texts(material)
+    joiner = _Joiner(x, y, texts, sought, TextTokenizer.open(read.tokenizer, read.tokens))
     rng = np.random.default_rng(seed)
     if most:
-        kept = _some_of_each(_labelled_texts(material), most, rng)
+        kept = _some_of_each(texts, most, rng)
         x, y = x[kept], y[kept]
     rows, classes = joiner.rows(round(times * len(y)), rng)
     every = np.concatenate([x, rows]), np.concatenate([y, classes])
@@ -59,7 +63,8 @@ def with_joined(
 
 def _labelled_texts(material: RunData) -> Classes:
     """Of which text each labelled row of the train slice is."""
-    return material.texts[TRAIN][material.slices[TRAIN][1] != NO_LABEL]
+    _, y = material.slices[TRAIN]
+    return material.texts.get(TRAIN, np.arange(len(y)))[y != NO_LABEL]
 
 
 def _some_of_each(texts: Classes, most: int, rng: np.random.Generator) -> Classes:
@@ -71,15 +76,39 @@ def _some_of_each(texts: Classes, most: int, rng: np.random.Generator) -> Classe
     return np.sort(by_text[turns < most])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _ByText:
+    """Rows, of which each text is drawn as often as any other, however many rows it has."""
+
+    places: Classes
+    first: Classes
+    counts: Classes
+
+    @classmethod
+    def of(cls, places: Classes, texts: Classes) -> "_ByText":
+        """Of the rows at `places`; `texts` says of which text each row of all is."""
+        ordered = places[np.argsort(texts[places], kind="stable")]
+        _, first, counts = np.unique(texts[ordered], return_index=True, return_counts=True)
+        return cls(ordered, first, counts)
+
+    def draw(self, count: int, rng: np.random.Generator) -> Classes:
+        """So many rows, each of a text drawn at random, with replacement."""
+        text = rng.integers(len(self.first), size=count)
+        drawn: Classes = self.places[self.first[text] + rng.integers(self.counts[text])]
+        return drawn
+
+
 class _Joiner:
-    def __init__(self, x: Ids, y: Classes, sought: int, tokenizer: TextTokenizer) -> None:
+    def __init__(
+        self, x: Ids, y: Classes, texts: Classes, sought: int, tokenizer: TextTokenizer
+    ) -> None:
         before, behind = tokenizer.around
         self._before, self._behind = np.array(before, np.int64), np.array(behind, np.int64)
         ends = tokens.lengths(x) - len(behind)
         said = [row[len(before) : end] for row, end in zip(x, ends, strict=True)]
         is_text = np.array([len(each) > 0 for each in said])
         self._sought = np.flatnonzero(is_text & (y == sought))
-        self._others = np.flatnonzero(is_text & (y != sought))
+        self._others = _ByText.of(np.flatnonzero(is_text & (y != sought)), texts)
         self._said, self._y, self._width = said, y, x.shape[1]
         self._room = self._width - len(before) - len(behind)
 
@@ -89,7 +118,7 @@ class _Joiner:
         return rows, np.array([label for _, label in found], np.int64)
 
     def _row(self, is_sought: bool, rng: np.random.Generator) -> tuple[Ids, int]:
-        chosen = rng.choice(self._others, rng.integers(_FEWEST, _MOST + 1))
+        chosen = self._others.draw(int(rng.integers(_FEWEST, _MOST + 1)), rng)
         place = int(rng.integers(len(chosen)))
         if is_sought:
             chosen[place] = rng.choice(self._sought)

@@ -58,6 +58,17 @@ def test_of_a_long_text_some_windows_are_learnt_as_they_are() -> None:
     assert all(row.tobytes() in every for row in found.x.numpy()[:16])
 
 
+def test_a_long_text_is_joined_no_more_often_than_a_short_one() -> None:
+    given = material([0] * 20 + [1])
+    x = given.slices[TRAIN][0]
+    short = rows_of([" ".join(TELLING[0][7:10])])[0]
+    x[19] = short
+    texts = np.array([0] * 19 + [1, 2])
+    found = with_joined(replace(given, texts={TRAIN: texts}), 30.0, "b", 1).rows
+    told = rows_of([" ".join(TELLING[0][7:8])])[0, 1]
+    assert (found.x.numpy()[21:] == told).any(1).mean() > 0.5
+
+
 @pytest.mark.parametrize("label", [0, 1, NO_LABEL])
 def test_rows_of_one_class_are_not_joined(label: int) -> None:
     with pytest.raises(SealgateError) as found:
