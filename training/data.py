@@ -41,7 +41,8 @@ class SourceRows:
 
     `names` has the name of each class, `files` the digest of each file that was read, by name;
     `columns` is what a table's hold, where that is to be stated. Where rows are windows, `texts`
-    [n] has the number of the text that each is of, from 0 on.
+    [n] has the number of the text that each is of, from 0 on. Of `only_train`, for each text, only
+    the train slice takes those that are so marked.
     """
 
     x: Rows
@@ -56,6 +57,7 @@ class SourceRows:
     tokenizer: bytes | None = None
     columns: tuple[Column, ...] = ()
     texts: Classes | None = None
+    only_train: npt.NDArray[np.bool_] | None = None
 
     @property
     def numbers(self) -> Classes:
@@ -88,8 +90,7 @@ class RunData:
         count = int(read.numbers.max(initial=-1)) + 1
         if count <= sum(sizes.values()):
             raise _unfit(f"{count} rows leave none for the test slice")
-        # When the text of each row has its turn.
-        turns = np.argsort(np.random.default_rng(_ORDER_SEED).permutation(count))[read.numbers]
+        turns = _turns(read.only_train, count, asked.train)[read.numbers]
         order = np.argsort(turns, kind="stable")
         ends = np.searchsorted(turns[order], np.cumsum(list(sizes.values())))
         places = dict(zip((*sizes, "test"), np.split(order, ends), strict=True))
@@ -122,6 +123,24 @@ class RunData:
             x, y = self.slices[name]
             named |= {f"x_{name}": np.ascontiguousarray(x), f"y_{name}": y}
         return named
+
+
+def _turns(
+    only_train: npt.NDArray[np.bool_] | None, count: int, train: int
+) -> npt.NDArray[np.int64]:
+    """When each text has its turn; those first that the train slice takes."""
+    draw = np.random.default_rng(_ORDER_SEED)
+    turns = np.argsort(draw.permutation(count))
+    if only_train is None or not only_train.any():
+        return turns
+    room = train - int(only_train.sum())
+    if room < 0:
+        raise _unfit(f"{train - room} rows are for the train slice alone, which takes {train}")
+    others = np.flatnonzero(~only_train)
+    in_train = only_train.copy()
+    in_train[others[np.argsort(turns[others])[:room]]] = True
+    # Both kinds are in each part of the slice.
+    return np.argsort(np.lexsort((draw.permutation(count), ~in_train)))
 
 
 def _known(read: SourceRows, sought: str) -> Classes:

