@@ -66,8 +66,7 @@ def pytest_collection() -> Iterator[object]:
     """
     gc.disable()
     try:
-        with shared_run.nothing_made():
-            return (yield)
+        return (yield)
     finally:
         gc.enable()
         gc.collect()

@@ -8,15 +8,12 @@ import os
 import pickle
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 
-# Whether this process collects tests.
-_COLLECTING: list[bool] = []
 # The run's folder. Workers get it from the process that starts them.
 _VARIABLE = "SEALGATE_TEST_RUN"
 
@@ -30,26 +27,10 @@ def begin() -> None:
     atexit.register(_remove, folder, os.getpid())
 
 
-@contextmanager
-def nothing_made() -> Iterator[None]:
-    """While tests are collected: all workers would wait for one, and a run of a single test would
-    wait for what other tests need.
-    """
-    _COLLECTING.append(True)
-    try:
-        yield
-    finally:
-        _COLLECTING.pop()
-
-
 def made_once(name: str, make: Callable[[Path], None]) -> Path:
     """The run's folder of this name, for reading alone. The first to ask makes it: `make` fills an
     empty folder. Others wait meanwhile. If `make` fails, the next one tries.
-
-    Raises RuntimeError while tests are collected.
     """
-    if _COLLECTING:
-        raise RuntimeError(f"{name} is made at import: make it in a fixture or a test")
     begin()
     run = Path(os.environ[_VARIABLE])
     place, begun = run / name, run / f"{name}.begun"
