@@ -243,13 +243,14 @@ def _without_leet(text: str) -> str:
 
 def _unescaped(text: str) -> str:
     """The text without escapes, if letters are among them."""
-    escapes = {said: _escaped(said) for said in _ESCAPE.findall(text)}
-    letters = sum(bool(_LETTER.match(escapes[said])) for said in _ESCAPE.findall(text))
-    return _ESCAPE.sub(lambda said: escapes[said[0]], text) if letters >= _FEWEST_ESCAPED else text
+    letters = sum(bool(_LETTER.match(_escaped(said))) for said in _ESCAPE.findall(text))
+    if letters < _FEWEST_ESCAPED:
+        return text
+    return _ESCAPE.sub(lambda said: _escaped(said[0]), text)
 
 
 def _escaped(said: str) -> str:
-    """What an escape stands for; it stays where that is no character of ASCII."""
+    """What an escape stands for; one of a byte above 127, which is a part of a character, stays."""
     if said[0] == "&":
         return html.unescape(said)
     character = chr(int(said.lstrip("%\\ux"), 16))
