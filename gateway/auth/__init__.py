@@ -4,6 +4,7 @@ from gateway.auth.api_keys import KeyTable
 from gateway.auth.authenticate import (
     BurstAuthenticator,
     CallAuthenticator,
+    KeysAwaitedError,
     TokenAuthenticator,
     TokenExchange,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "BurstAuthenticator",
     "CallAuthenticator",
     "KeyTable",
+    "KeysAwaitedError",
     "Rights",
     "TokenAuthenticator",
     "TokenExchange",

@@ -5,7 +5,8 @@ of its `authorization` value, for as long as its verification holds (`gateway.au
 the same policy and with the same key set. Calls that share their metadata are one caller, as long
 as the policy stays. The policy is looked at for each call, a key set once a burst, so a change
 holds for every call that comes after it. API keys and certificates are looked up each time: the
-tables of what is revoked are in memory.
+tables of what is revoked are in memory. A call that may wait for an issuer's keys is left to
+another thread.
 
 A passkey's assertion, or an issuer's token, is exchanged for a token bound to the caller's
 certificate. Who they act for follows from the credential alone.
@@ -105,6 +106,11 @@ class CallAuthenticator:
     def verified_token(self, authorization: str) -> VerifiedToken | None:
         """The token of an `authorization` value, if it was verified within the last minute."""
         return self.tokens.known(authorization[len(_SCHEME) :])
+
+    def may_wait(self, authorization: str) -> bool:
+        """Whether `principal` may wait for an issuer's keys because of an `authorization` value."""
+        value = authorization[len(_SCHEME) :]
+        return not value.startswith((PREFIX, certificates.PREFIX)) and self.tokens.may_wait(value)
 
     def _bearer_principal(
         self, bearer: str, certificate: ClientCertificate | None, policy: Policy
@@ -241,6 +247,14 @@ class TokenAuthenticator(Protocol):
         """The token of an `authorization` value, if it was verified."""
         ...
 
+    def may_wait(self, authorization: str) -> bool:
+        """Whether `principal` may wait for an issuer's keys because of an `authorization` value."""
+        ...
+
+
+class KeysAwaitedError(Exception):
+    """Who calls can be said only once an issuer's keys have been fetched again."""
+
 
 class BurstAuthenticator:
     """An `Authenticator` for one thread. `begin` comes before each burst."""
@@ -267,9 +281,10 @@ class BurstAuthenticator:
         self._last = (None, None, None)
 
     def principal(self, context: grpc.ServicerContext, policy: Policy) -> Principal:
-        """Raises as the authenticator's own does."""
+        """Raises as the authenticator's own does; KeysAwaitedError where that might wait."""
         metadata = context.invocation_metadata()
         if context.auth_context():
+            self._check_ready(_authorization_in(metadata))
             return self._authenticator.principal(context, policy)
         read, under, last = self._last
         if last is not None and read is metadata and under is policy:
@@ -282,9 +297,14 @@ class BurstAuthenticator:
         if known is not None and self._holds(known, policy):
             self._last = metadata, policy, known.principal
             return known.principal
+        self._check_ready(authorization)
         principal = self._authenticator.principal(context, policy)
         self._remember(digest, authorization, principal, policy)
         return principal
+
+    def _check_ready(self, authorization: str | None) -> None:
+        if authorization is not None and self._authenticator.may_wait(authorization):
+            raise KeysAwaitedError
 
     def _holds(self, known: KnownCaller, policy: Policy) -> bool:
         token = known.token

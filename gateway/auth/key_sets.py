@@ -86,6 +86,10 @@ class KeySource(Protocol):
         """The key of that id, with its set; may ask for a newer set first. Raises: as above."""
         ...
 
+    def may_wait(self, kid: str) -> bool:
+        """Whether `find` may wait for a newer set before it answers."""
+        ...
+
     def start(self) -> None: ...
 
     def close(self) -> None: ...
@@ -116,6 +120,10 @@ class FileKeys:
         key_set = self.current()
         key = key_set.keys.get(kid)
         return None if key is None else (key_set, key)
+
+    def may_wait(self, kid: str) -> bool:
+        """A file is read at once."""
+        return False
 
     def start(self) -> None:
         """There is nothing to start."""

@@ -173,6 +173,11 @@ class RemoteKeys:
             key = key_set.keys.get(kid)
         return None if key is None else (key_set, key)
 
+    def may_wait(self, kid: str) -> bool:
+        """See `KeySource`."""
+        with self._changed:
+            return self._key_set is None or kid not in self._key_set.keys
+
     def refresh(self) -> None:
         """Fetch once, now. What fails is logged and remembered."""
         try:

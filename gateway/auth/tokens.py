@@ -242,12 +242,26 @@ class TokenVerifier:
             verified.confirmation.check(shown)
         return verified.identity
 
+    def may_wait(self, token: str) -> bool:
+        """Whether `identity` may wait for the keys of the token's issuer, for the token is of a
+        form that could be valid, and names a key that is not known.
+        """
+        try:
+            verified = self.known(token)
+            if verified is not None and verified.source.current() is verified.key_set:
+                return False
+            unverified, issuer = self._read(token, self._clock())
+        except SealgateError:
+            # Which `identity` raises at once.
+            return False
+        return issuer.keys.may_wait(unverified.kid)
+
     def known(self, token: str) -> VerifiedToken | None:
         """What was found of a token that was verified, whether or not it still holds."""
         return self._verified.get(_digest(token))
 
-    def _verify(self, token: str, now: float, policy: str) -> VerifiedToken:
-        # 2.
+    def _read(self, token: str, now: float) -> tuple[UnverifiedToken, Issuer]:
+        """Step 2."""
         unverified = UnverifiedToken.read(token)
         if unverified.algorithm not in ALGORITHMS:
             raise SealgateError(Reason.TOKEN_ALGORITHM)
@@ -256,6 +270,11 @@ class TokenVerifier:
             raise SealgateError(Reason.TOKEN_ISSUER)
         unverified.check_times(now)
         unverified.check_audience(issuer.audience)
+        return unverified, issuer
+
+    def _verify(self, token: str, now: float, policy: str) -> VerifiedToken:
+        # 2.
+        unverified, issuer = self._read(token, now)
         # 3.
         key_set, claims = _decode(token, issuer, unverified)
         return VerifiedToken(

@@ -2,7 +2,8 @@
 
 One thread brings each burst. Requests for quick versions are answered on it, together; those for
 others go to other threads, a group for each version. No version takes more than a quarter of these,
-so that a slow model delays no other. Compressed requests do so too, for little may unfold to much.
+so that a slow model delays no other. Compressed requests do so too, for little may unfold to much;
+and calls whose tokens name unknown keys, for their issuers are asked, and anybody can write one.
 What another process runs is answered as its answers come. Callers share a burst as they share a
 version's queue (`inference.batching.queue`).
 """
@@ -14,7 +15,12 @@ from datetime import datetime
 from functools import partial
 
 from gateway.admission import StreamLimiter, Threads, ThreadShares
-from gateway.auth import AuthInterceptor, BurstAuthenticator, TokenAuthenticator
+from gateway.auth import (
+    AuthInterceptor,
+    BurstAuthenticator,
+    KeysAwaitedError,
+    TokenAuthenticator,
+)
 from gateway.calls.call import Call, RecordedRefusal, WholeCall, new_log
 from gateway.calls.messages import (
     KnownRequest,
@@ -43,11 +49,13 @@ _log = logging.getLogger(__name__)
 
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _PACKED = "compressed requests"
+# Threads that may wait for issuers.
+_AWAITING = 8
 # Of the time until a full queue is empty: for so long, its caller's next calls are refused unread.
 _AGAIN = 0.1
 # In seconds. That time is an estimate, which a machine that stood still has far too long.
 _LONGEST_AGAIN = 1.0
-# How long the end of a gateway waits for what comes after answers.
+# For what comes after answers, at the end of a gateway.
 _SETTLE_SECONDS = 5.0
 
 
@@ -72,6 +80,7 @@ class BurstServer:
         self._shares = ThreadShares[ServedCall](self._threads, max(1, limits.threads // 4))
         # For refusals that are recorded: they wait for no version.
         self._refusing = Threads(max(1, limits.threads // 8))
+        self._awaiting = Threads(_AWAITING)
         self._largest = limits.message_bytes
         self.delayed = DelayedAnswers()
         self._heads = RequestHeads()
@@ -103,9 +112,7 @@ class BurstServer:
         try:
             with tracing.within(span):
                 self._interceptor.admit(call, METHOD, self._authenticator)
-            context.note_caller()
-            served.leave = self._interceptor.enter(call)
-            choose_encoding(call)
+            self._enter(served)
             message = context.message
             if encoding_of(message) is not None:
                 self._shares.submit(_PACKED, self._answer_packed, (served,), 1)
@@ -116,6 +123,9 @@ class BurstServer:
             ):
                 self._threads.submit(self._answer_alone, served, request)
                 return None
+        except KeysAwaitedError:
+            self._awaiting.submit(self._answer_awaited, served)
+            return None
         except Exception as error:
             self._refuse(served, error)
             return None
@@ -124,6 +134,12 @@ class BurstServer:
             told = pending.request_id, pending.parameters, pending.params
             self._heads.keep(message, request, *told)
         return served
+
+    def _enter(self, served: ServedCall) -> None:
+        """What follows once the caller is known. Raises: of quotas, PARAMETER_MALFORMED."""
+        served.context.note_caller()
+        served.leave = self._interceptor.enter(served.call)
+        choose_encoding(served.call)
 
     def _prepare(
         self, served: ServedCall, request: oip.ModelInferRequest | KnownRequest, now: datetime
@@ -183,14 +199,10 @@ class BurstServer:
         self._interceptor.counted_refusals[full.reason.name] += 1
         served.log.outcome = full.reason.name
         current_request.set(served.log)
-        status = grpc_status(full)
-        beginning = name_field(live.config.name)
+        status, beginning = grpc_status(full), name_field(live.config.name)
         # What `canary` has no room for says nothing of the calls that it is not drawn for.
-        if (
-            live.alias == DEFAULT_ALIAS
-            and full.retry
-            and served.context.message.startswith(beginning)
-        ):
+        is_ordinary = live.alias == DEFAULT_ALIAS and served.context.message.startswith(beginning)
+        if is_ordinary and full.retry:
             seconds = min(full.retry * _AGAIN, _LONGEST_AGAIN)
             served.context.refuse_alike(status, len(beginning), seconds)
         served.end(partial(served.context.refuse, status))
@@ -273,9 +285,21 @@ class BurstServer:
             return
         served.end(partial(served.context.answer, message))
 
+    def _answer_awaited(self, served: ServedCall) -> None:
+        """A call whose token may wait for its issuer's keys."""
+        current_request.set(served.log)
+        try:
+            with tracing.within(served.span):
+                self._interceptor.admit(served.call, METHOD)
+            self._enter(served)
+        except Exception as error:
+            self._refuse_now(served, error)
+            return
+        self._shares.submit(_PACKED, self._answer_packed, (served,), 1)
+
     def _answer_packed(self, group: Sequence[ServedCall]) -> None:
-        """One compressed request: a few bytes may take long to unpack, and those that are unpacked
-        at once are no more than a quarter of the threads. Then it goes the way of others.
+        """One request, compressed or not: a few bytes may take long to unpack, and those that are
+        unpacked at once are no more than a quarter of the threads. Then it goes the way of others.
         """
         (served,) = group
         current_request.set(served.log)

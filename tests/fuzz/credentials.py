@@ -37,6 +37,9 @@ class _FixedKeys:
         key = self._keys.keys.get(kid)
         return (self._keys, key) if key is not None else None
 
+    def may_wait(self, kid: str) -> bool:
+        return False
+
     def start(self) -> None: ...
 
     def close(self) -> None: ...

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.auth.authenticate import BurstAuthenticator
+from gateway.auth.authenticate import BurstAuthenticator, KeysAwaitedError
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import make_policy, refused
 
@@ -31,6 +31,7 @@ class Tokens:
         self.until = 100.0
         self.bound: object = None
         self.refusal: SealgateError | None = None
+        self.awaited = False
 
     def principal(self, context: Any, policy: Any) -> Any:
         self.asked += 1
@@ -47,6 +48,9 @@ class Tokens:
             until=self.until,
             confirmation=self.bound,
         )
+
+    def may_wait(self, authorization: str) -> bool:
+        return self.awaited
 
 
 class Caller:
@@ -142,6 +146,25 @@ def test_a_token_is_not_known_beyond_its_time() -> None:
     harness.tokens.refusal = SealgateError(Reason.TOKEN_EXPIRED)
     with refused(Reason.TOKEN_EXPIRED):
         harness.ask()
+
+
+@pytest.mark.parametrize("certificate", [False, True])
+def test_an_issuer_is_not_waited_for(certificate: bool) -> None:
+    harness = BurstsHarness()
+    harness.tokens.awaited = True
+    with pytest.raises(KeysAwaitedError):
+        harness.ask(Caller("Bearer token", certificate=certificate))
+    assert harness.tokens.asked == 0
+    # Whose keys are not asked for.
+    harness.ask(Caller(certificate=certificate))
+
+
+def test_a_token_that_is_known_is_not_waited_for() -> None:
+    harness = BurstsHarness()
+    harness.ask()
+    harness.tokens.awaited = True
+    harness.ask()
+    assert harness.tokens.asked == 1
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,27 @@ def test_a_key_rotated_in_the_middle(server):
         assert verifier.identity(token(NEWER, "n"))
 
 
+def test_only_a_token_that_could_be_valid_waits_for_a_key(server):
+    with keys_of(server) as keys:
+        verifier = TokenVerifier([Issuer(ISSUER, AUDIENCE, keys)])
+        assert verifier.may_wait(token())
+        keys.refresh()
+        assert not verifier.may_wait(token())
+        assert verifier.may_wait(token(NEWER, "n"))
+        for text in (
+            token(kid="n", exp=1),
+            token(kid="n", aud="other"),
+            token(kid="n", iss="x"),
+            "a",
+        ):
+            assert not verifier.may_wait(text)
+        known = token()
+        verifier.identity(known)
+        server.documents["/keys"] = jwks(jwk(NEWER, "n"))
+        keys.refresh()
+        assert verifier.may_wait(known)
+
+
 def test_a_key_replaced_under_its_own_kid(server):
     with keys_of(server) as keys:
         keys.refresh()
