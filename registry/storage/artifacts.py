@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
 
+from registry.storage.free_space import check_free_space
 from sealgate.files import NotRegularFileError, open_regular_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical as digests
@@ -177,6 +178,7 @@ class FolderStore:
             descriptor, name = tempfile.mkstemp(dir=self._incoming)
             try:
                 with os.fdopen(descriptor, "wb") as file:
+                    check_free_space(file, size)
                     copy_checked(_synced(chunks, file), file, size, digest)
                     file.flush()
                     os.fchmod(descriptor, 0o400)
@@ -298,6 +300,7 @@ def _synced(chunks: Iterable[bytes], file: BinaryIO) -> Iterator[bytes]:
         if unsynced >= SYNC_BYTES:
             file.flush()
             os.fdatasync(file.fileno())
+            check_free_space(file)
             unsynced = 0
 
 

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from registry.storage.free_space import check_free_space
 from sealgate.files import check_regular, read_regular_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
@@ -195,6 +196,7 @@ class Part:
         """Append bytes, under the lock. Raises SealgateError(STORAGE_FULL); some may be there
         then.
         """
+        check_free_space(self._file, len(chunk))
         view = memoryview(chunk)
         while view:
             view = view[os.write(self._file.fileno(), view) :]

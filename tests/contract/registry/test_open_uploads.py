@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import save
 
 from registry.state.records import VersionRecord
+from registry.storage import free_space
 from registry.storage.artifact_bucket import BucketStore
 from registry.uploads.open_uploads import LIFETIME, MOST_OPEN, OpenUpload, OpenUploads
 from registry.uploads.spool import Spool
@@ -270,6 +271,18 @@ def test_many_writers_of_a_file_at_once(harness: RegistryHarness, uploads: OpenU
         thread.join()
     assert not unexpected
     assert harness.artifacts.read(MANIFEST.entry(BIG).digest, len(DATA)) == DATA
+
+
+def test_uploads_leave_space_for_what_is_recorded(
+    uploads: OpenUploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = begun(uploads)
+    monkeypatch.setattr(free_space, "KEPT_FREE", 1 << 62)
+    with refused(Reason.STORAGE_FULL):
+        uploads.receive(upload, BIG, 0, [DATA])
+    monkeypatch.undo()
+    assert received(uploads, upload)[BIG] == 0
+    send_rest(uploads, upload)
 
 
 def test_a_disk_that_is_full(uploads: OpenUploads, monkeypatch: pytest.MonkeyPatch) -> None:

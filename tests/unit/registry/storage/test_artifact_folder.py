@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from registry.storage import artifacts
+from registry.storage import artifacts, free_space
 from registry.storage.artifacts import SYNC_BYTES, FolderStore
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
@@ -48,6 +48,35 @@ def test_a_large_file_goes_to_the_disk_in_parts(
     store.put(chunks, len(data), sha256(data))
     assert sizes == [SYNC_BYTES, 2 * SYNC_BYTES]
     assert store.read(sha256(data), len(data)) == data
+
+
+def test_files_leave_space_for_what_is_recorded(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may upload could end all answers otherwise, and revocations with them."""
+    free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
+    monkeypatch.setattr(free_space, "KEPT_FREE", 2 * free)
+    with refused(Reason.STORAGE_FULL):
+        store.put([DATA], len(DATA), DIGEST)
+    assert not files_in(store, tmp_path)
+    monkeypatch.undo()
+    store.put([DATA], len(DATA), DIGEST)
+
+
+def test_a_file_that_grows_leaves_space_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, data = FolderStore(tmp_path / "store"), bytes(SYNC_BYTES * 5 // 2)
+
+    def chunks() -> Iterator[bytes]:
+        for at in range(0, len(data), SYNC_BYTES):
+            yield data[at : at + SYNC_BYTES]
+            # Somebody else fills the disk meanwhile.
+            monkeypatch.setattr(free_space, "KEPT_FREE", 1 << 62)
+
+    with refused(Reason.STORAGE_FULL):
+        store.put(chunks(), len(data), sha256(data))
+    assert not files_in(store, tmp_path)
 
 
 def test_only_the_owner_can_read(store: FolderStore, tmp_path: Path) -> None:
