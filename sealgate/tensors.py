@@ -55,6 +55,10 @@ DATATYPES = frozenset(DTYPES) | {"BF16", "BYTES"}
 # More elements than this cannot be addressed by any array here, nor more dimensions.
 _MAX_ELEMENTS = 2**31 - 1
 _MAX_DIMENSIONS = 32
+# No model takes more tensors; and each text is an object of its own. A message has room for many
+# more of both, and to read those would keep other callers waiting.
+_MAX_INPUTS = 4096
+_MAX_TEXTS = 1 << 16
 
 
 class Tensor(NamedTuple):
@@ -101,9 +105,11 @@ def digest_of(tensors: Iterable[Tensor]) -> str:
 def read_inputs(request: oip.ModelInferRequest) -> dict[str, Tensor]:
     """The request's inputs by name, each with exactly the contents that its type and shape ask for.
 
-    Raises: TENSOR_DUPLICATE, TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_BYTES, TENSOR_RANGE,
-    TENSOR_NOT_FINITE, RAW_CONTENTS_MISMATCH.
+    Raises: TENSOR_NAME, TENSOR_DUPLICATE, TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_BYTES,
+    TENSOR_RANGE, TENSOR_NOT_FINITE, RAW_CONTENTS_MISMATCH.
     """
+    if len(request.inputs) > _MAX_INPUTS:
+        raise SealgateError(Reason.TENSOR_NAME, f"{len(request.inputs)} inputs")
     raws: Sequence[bytes] = request.raw_input_contents
     if raws and len(raws) != len(request.inputs):
         raise SealgateError(
@@ -151,10 +157,12 @@ def _read(
     message: oip.ModelInferRequest.InferInputTensor | oip.ModelInferResponse.InferOutputTensor,
     raw: bytes | None,
 ) -> Tensor:
+    if len(message.shape) > _MAX_DIMENSIONS:
+        raise SealgateError(Reason.TENSOR_SHAPE, f"{len(message.shape)} dimensions")
     if raw is not None:
         return TensorForm.of(message.name, message.datatype, tuple(message.shape)).read(raw)
     datatype, shape = message.datatype, tuple(message.shape)
-    data = _from_typed(message.contents, _known(datatype), _element_count(shape))
+    data = _from_typed(message.contents, _known(datatype), _element_count(shape, datatype))
     raw = _join_bytes(data.tolist()) if datatype == "BYTES" else data.tobytes()
     return _finite(message.name, datatype, shape, data, raw)
 
@@ -170,7 +178,7 @@ class TensorForm(NamedTuple):
     @classmethod
     def of(cls, name: str, datatype: str, shape: tuple[int, ...]) -> "TensorForm":
         """Raises: TENSOR_DATATYPE, TENSOR_SHAPE."""
-        return cls(name, _known(datatype), shape, _element_count(shape))
+        return cls(name, _known(datatype), shape, _element_count(shape, datatype))
 
     def read(self, raw: bytes) -> Tensor:
         """The tensor of a raw entry. Raises: TENSOR_BYTES, TENSOR_RANGE, TENSOR_NOT_FINITE."""
@@ -217,7 +225,7 @@ def _fastest_span() -> Callable[[bytes], tuple[float, float]]:
 _span_of = _fastest_span()
 
 
-def _element_count(shape: Sequence[int]) -> int:
+def _element_count(shape: Sequence[int], datatype: str) -> int:
     # First of all: to multiply the sizes that fit into a message would take minutes.
     if len(shape) > _MAX_DIMENSIONS:
         raise SealgateError(Reason.TENSOR_SHAPE, f"{len(shape)} dimensions")
@@ -227,7 +235,10 @@ def _element_count(shape: Sequence[int]) -> int:
     # does not make room for the others.
     if math.prod(size or 1 for size in shape) > _MAX_ELEMENTS:
         raise SealgateError(Reason.TENSOR_SHAPE, "more elements than can be addressed")
-    return math.prod(shape)
+    count = math.prod(shape)
+    if datatype == "BYTES" and count > _MAX_TEXTS:
+        raise SealgateError(Reason.TENSOR_SHAPE, f"{count} texts")
+    return count
 
 
 def _from_raw(raw: bytes, datatype: str, count: int) -> Array:

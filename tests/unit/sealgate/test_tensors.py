@@ -122,6 +122,25 @@ def test_shape_is_negative_or_overflows(shape):
     assert refused(request("FP32", shape, raw=b"")) is Reason.TENSOR_SHAPE
 
 
+def test_more_inputs_than_any_model_has():
+    """Nobody else is answered while they are read: a message of 4 MB has room for 220,000."""
+    message = oip.ModelInferRequest(model_name="m")
+    for number in range(4097):
+        message.inputs.add(name=str(number), datatype="BOOL")
+        message.raw_input_contents.append(b"\0")
+    assert refused(message) is Reason.TENSOR_NAME
+    del message.inputs[-1], message.raw_input_contents[-1]
+    assert len(read_inputs(message)) == 4096
+
+
+def test_more_texts_than_any_batch_has():
+    raw, count = bytes(4), 1 << 16
+    assert read_inputs(request("BYTES", [count], raw=raw * count))["x"].shape == (count,)
+    assert refused(request("BYTES", [count + 1], raw=raw * (count + 1))) is Reason.TENSOR_SHAPE
+    typed = request("BYTES", [count + 1], bytes_contents=[b""] * (count + 1))
+    assert refused(typed) is Reason.TENSOR_SHAPE
+
+
 def test_unknown_datatype():
     assert refused(request("FP8", [1], raw=b"0")) is Reason.TENSOR_DATATYPE
 
