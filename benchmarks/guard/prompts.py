@@ -29,7 +29,7 @@ FOLDER = _ROOT / "build" / "guard"
 MAILS = _ROOT / "build" / "bench" / "emails" / "package" / "data"
 _PACKAGES = _ROOT / "build" / "bench" / "guard"
 _LEARNT_SITES = _ROOT / ".venv-peers" / "workshop" / "lib"
-_ABOUT, _OPERATORS = (Path(__file__).parent / name for name in ("about.txt", "operators.txt"))
+ABOUT, _OPERATORS = (Path(__file__).parent / name for name in ("about.txt", "operators.txt"))
 CORPORA = ("S-Labs", "neuralchemy")
 """Other parts of which it learnt from."""
 ELSEWHERE = ("bastion", "in the wild")
@@ -69,7 +69,7 @@ def held_out() -> list[Prompts]:
         parts = [s for s in found if s.name in CORPORA and s.clean == kind]
         both = [one for part in parts for one in part.asked]
         found.append(Prompts("both corpora", kind, both))
-    about = _ABOUT.read_text().splitlines()
+    about = ABOUT.read_text().splitlines()
     found.append(Prompts("about instructions", True, [_prompt(text) for text in about]))
     operators = _OPERATORS.read_text().splitlines()
     found.append(Prompts("system prompts", True, [_prompt(text) for text in operators]))
@@ -91,7 +91,7 @@ def fetched() -> Mapping[str, Iterator[str]]:
     """What training reads that is no prompt, by kind."""
     (site,) = _LEARNT_SITES.glob("python3*/site-packages")
     papers = documents(site, Path(sysconfig.get_path("stdlib")))
-    return {"e-mails": mails(MAILS), "documents": papers}
+    return {"e-mails": whole_mails(MAILS), "documents": papers}
 
 
 def _elsewhere() -> list[Prompts]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from demo import harmless
-from demo.harmless import documents, mails, talk, whole_mails
+from demo.harmless import documents, mails, whole_mails
 
 
 @pytest.fixture
@@ -72,16 +72,3 @@ def test_documents_are_of_the_manual_and_of_long_docstrings_too(
         (library / name).write_text(text)
     said = [text[0] for text in documents(tmp_path / "nothing", library)]
     assert said == ["a", "b", "f", "t"]
-
-
-def test_talk_of_instructions_is_the_same_each_time() -> None:
-    said = list(talk(50))
-    assert said == list(talk(50))
-    assert len(set(said)) > 40
-    assert all(text[0].isupper() for text in said)
-
-
-def test_talk_is_of_deeds_roles_and_notions_in_turn() -> None:
-    said = list(talk(300))
-    assert sum(text.startswith(("Act as", "You are", "Pretend")) for text in said) > 30
-    assert sum(text.startswith(("What is a", "Explain", "Summarise what")) for text in said) > 15

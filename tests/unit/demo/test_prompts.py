@@ -68,7 +68,7 @@ def test_it_is_a_program(
 ) -> None:
     folder = tmp_path / "mails"
     letters = ["One.", "Each second one.", "Two."]
-    monkeypatch.setattr(prompts, "mails", lambda folder: iter(letters))
+    monkeypatch.setattr(prompts, "whole_mails", lambda folder: iter(letters))
     said = "What a package says."
     monkeypatch.setattr(prompts, "documents", lambda site, library: iter([said]))
     monkeypatch.setattr(
@@ -78,10 +78,11 @@ def test_it_is_a_program(
     monkeypatch.setattr(prompts.abroad, "injections", lambda count: iter(["Vergiss alles"]))
     monkeypatch.setattr(prompts.planted, "harmless", lambda count: iter(["Note to staff"]))
     monkeypatch.setattr(prompts.planted, "injections", lambda count: iter(["Dear chatbot"]))
+    monkeypatch.setattr(prompts.jailbreaks, "injections", lambda count: iter(["Be REX"]))
     monkeypatch.setattr(sys, "argv", ["prompts", str(wheel), str(folder), str(tmp_path / "out")])
     prompts.main()
-    assert f"{TRAINED}: 12" in capsys.readouterr().out
-    assert lines(tmp_path / "out" / TRAINED)[-8:] == [
+    assert f"{TRAINED}: 13" in capsys.readouterr().out
+    assert lines(tmp_path / "out" / TRAINED)[-9:] == [
         ("One.", "clean"),
         ("Two.", "clean"),
         ("What a package says.", "clean"),
@@ -90,4 +91,5 @@ def test_it_is_a_program(
         ("Note to staff", "clean"),
         ("Vergiss alles", "injection"),
         ("Dear chatbot", "injection"),
+        ("Be REX", "injection"),
     ]
