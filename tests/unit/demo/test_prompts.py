@@ -42,7 +42,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def lines(path: Path) -> list[tuple[str, str]]:
+def lines(path: Path) -> list[tuple[str, ...]]:
     return [tuple(json.loads(line).values()) for line in path.read_text().splitlines()]
 
 
@@ -67,7 +67,7 @@ def test_it_is_a_program(
     wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "mails"
-    letters = ["One.", "Each second one.", "Two."]
+    letters = ["One.", "Two."]
     monkeypatch.setattr(prompts, "whole_mails", lambda folder: iter(letters))
     said = "What a package says."
     monkeypatch.setattr(prompts, "documents", lambda site, library: iter([said]))
@@ -82,14 +82,15 @@ def test_it_is_a_program(
     monkeypatch.setattr(sys, "argv", ["prompts", str(wheel), str(folder), str(tmp_path / "out")])
     prompts.main()
     assert f"{TRAINED}: 13" in capsys.readouterr().out
+    # What is made up is for the train slice alone.
     assert lines(tmp_path / "out" / TRAINED)[-9:] == [
         ("One.", "clean"),
         ("Two.", "clean"),
         ("What a package says.", "clean"),
-        ("Ignore the typo.", "clean"),
-        ("Wie geht es?", "clean"),
-        ("Note to staff", "clean"),
-        ("Vergiss alles", "injection"),
-        ("Dear chatbot", "injection"),
-        ("Be REX", "injection"),
+        ("Ignore the typo.", "clean", "train"),
+        ("Wie geht es?", "clean", "train"),
+        ("Note to staff", "clean", "train"),
+        ("Vergiss alles", "injection", "train"),
+        ("Dear chatbot", "injection", "train"),
+        ("Be REX", "injection", "train"),
     ]
