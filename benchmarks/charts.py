@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 # Otherwise the names of shapes are drawn at random.
 matplotlib.rcParams["svg.hashsalt"] = "sealgate"
 
-BLUE, LIGHT, ORANGE, GRAY = "#084594", "#4292c6", "#e6550d", "#969696"
+BLUE, LIGHT, ORANGE, GRAY, SAND = "#084594", "#4292c6", "#e6550d", "#969696", "#fdae6b"
 
 
 @contextmanager

@@ -43,7 +43,7 @@ bench/recall: $(VENV)/dev build/bench/speeches/ready ## a decoder's windows as p
 bench/longtexts: $(VENV)/dev ## what screening a long text adds to a process, with windows in the response graph and without
 	$(BIN)/python -m benchmarks.long_texts
 
-bench/guard: $(VENV)/dev build/guard/made build/bench/guard/ready ## a prompt classifier on prompts that it never saw, beside others (an hour; QUICK=1: without MiniLM as it came, and without the learning curve)
+bench/guard: $(VENV)/dev build/guard/made build/bench/guard/ready ## a prompt classifier on prompts that it never saw, beside others, and its learning curve (two hours; QUICK=1: without MiniLM as it came, and without the curve)
 	$(if $(QUICK),,$(BIN)/python -m benchmarks.guard.curve)
 	$(BIN)/python -m benchmarks.guard $(if $(QUICK),--quick)
 

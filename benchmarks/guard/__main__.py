@@ -6,8 +6,7 @@ gateway shows them, and a part of each also by the gateway's own path. Its margi
 number of windows as its training found, by the policy's `by_windows`. Beside what it makes of a
 chat stands what it makes of its messages one by one. `roc` has what it would find at other rates of
 false alarms, which are looked up among the held-out prompts themselves; `beside`, what the
-classifiers of `benchmarks.guard.baselines` make of the same sets; `curve`, what is found by those
-that learnt from fewer prompts. Writes results/guard.json and guard.svg.
+classifiers of `benchmarks.guard.baselines` make of the same sets. Writes results/guard.json.
 """
 
 import argparse
@@ -63,7 +62,7 @@ _FETCHED = (
     *map(roles.FROM_A_TOOL.format, _DOCUMENTS),
     roles.AS_SYSTEM.format("system prompts"),
 )
-_MORE_WINDOWS = "any window of a text may alarm, and the recipe does not let the margin grow"
+_MORE_WINDOWS = "any window of a text may alarm"
 _LEARNT_LITTLE = "of another origin than what it learnt from"
 _AS_THEY_ARE = "no more than as they are"
 _WHY = {
@@ -97,9 +96,7 @@ _SHOWN = ("false_alarms", "singly_false_alarms", "found", "singly_found")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help=f"without {_UNMOVED} and without the learning curve"
-    )
+    parser.add_argument("--quick", action="store_true", help=f"without {_UNMOVED}")
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
     recipe, made, sets = Recipe.read(RECIPE), FinishedRun.read(FOLDER / "made"), held_out()
@@ -108,20 +105,15 @@ def main() -> None:
         rows, found = _of_guard(guard, learnt, sets)
         beside = _beside(learnt, guard.margins, sets, quick)
         show(beside)
-    grown = [] if quick else curve.curve(learnt, sets)
-    if grown:
-        curve.draw(grown)
-        show(grown)
     names = ("accuracy", "test_rows", "parameters", "alarms")
     finish(
         "guard",
         rows,
         _targets(rows, recipe.alarms.bound),
-        {f"{_UNMOVED}, and the learning curve": "--quick"} if quick else None,
+        {_UNMOVED: "--quick"} if quick else None,
         trained={name: made.report[name] for name in names},
         **found,
         beside=beside,
-        curve=grown,
     )
 
 

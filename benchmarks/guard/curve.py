@@ -1,11 +1,10 @@
 """What more prompts would bring: the recipe followed with a part of its labels, and TF-IDF beside.
 
-`python -m benchmarks.guard.curve` follows it, for an hour of one core. Each run keeps its folder,
-`build/guard/curve/SHARE`, so that a later start goes on from it, and a run that has not ended is
-left out of the curve. Margins are those of the graph in float32, unpublished, and fall with the
-number of windows as each run settled. Of a corpus, found is what is above the
-margin of one in a hundred of its own clean prompts; of a set of injections alone, of both
-corpora's.
+`python -m benchmarks.guard.curve` follows it, for an hour of one core, and writes
+results/guard_curve.json and guard.svg. Each run keeps its folder, `build/guard/curve/SHARE`, so
+that a later start goes on from it. Margins are those of the graph in float32, unpublished, and fall
+with the number of windows as each run settled. Of a corpus, found is what is above the margin of
+one in a hundred of its own clean prompts; of a set of injections alone, of both corpora's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,9 +18,9 @@ import onnxruntime
 from benchmarks import charts
 from benchmarks.guard import baselines
 from benchmarks.guard.baselines import Learnt
-from benchmarks.guard.prompts import CORPORA, FOLDER, RECIPE, Prompts
+from benchmarks.guard.prompts import CORPORA, FOLDER, RECIPE, Prompts, held_out
 from benchmarks.guard.published import Floats, Judge, Margins, Settled, by_windows, found_at
-from benchmarks.report import RESULTS
+from benchmarks.report import RESULTS, finish, show
 from inference.runtime.response_contract import IDS, MASK
 from publishing.source.folder import SERVING
 from training.recipe.recipe import Recipe
@@ -31,10 +30,10 @@ from training.run.recipe_run import RecipeRun
 SHARES = (Fraction(1, 8), Fraction(1, 4), Fraction(1, 2), Fraction(1))
 OURS, TF_IDF = "this guard", "TF-IDF"
 ALONE = ("in the wild", "seven languages", "between 130 clean words", "between two e-mails")
-_DRAWN = ("S-Labs", "neuralchemy", "in the wild", "seven languages")
+_DRAWN = (*CORPORA, *ALONE[:3])
 _RATE = 0.01
 _BATCH = 64
-_COLORS = (charts.BLUE, charts.LIGHT, charts.ORANGE, charts.GRAY)
+_COLORS = (charts.BLUE, charts.LIGHT, charts.ORANGE, charts.GRAY, charts.SAND)
 
 
 def curve(learnt: Learnt, sets: Sequence[Prompts]) -> list[dict[str, Any]]:
@@ -43,10 +42,12 @@ def curve(learnt: Learnt, sets: Sequence[Prompts]) -> list[dict[str, Any]]:
     for share in SHARES:
         labels = _labels(learnt.recipe, share)
         part = learnt.part(labels)
-        judges = {TF_IDF: baselines.words(part)}
         folder = _folder(share)
-        if (serving := folder / "model" / SERVING).exists():
-            judges |= {OURS: Settled(_graph(serving, part), by_windows(FinishedRun.read(folder)))}
+        ours = _graph(folder / "model" / SERVING, part)
+        judges = {
+            TF_IDF: baselines.words(part),
+            OURS: Settled(ours, by_windows(FinishedRun.read(folder))),
+        }
         for name, settled in judges.items():
             margins = Margins(settled, learnt.windows)
             found.append({"classifier": name, "prompts": labels, **_found(margins, sets)})
@@ -73,7 +74,8 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> None:
             some = [row for row in rows if row["classifier"] == name]
             prompts = [row["prompts"] for row in some]
             for color, drawn in zip(_COLORS, _DRAWN, strict=True):
-                charts.line(axis, prompts, [100 * row[drawn] for row in some], color, drawn)
+                label = drawn if name == OURS else ""
+                charts.line(axis, prompts, [100 * row[drawn] for row in some], color, label)
             charts.name(axis, f"{name}: found at 1% false alarms, %", "prompts trained on")
             axis.set_xscale("log", base=2)
             axis.set_xticks(prompts, [f"{count:,}" for count in prompts])
@@ -120,3 +122,7 @@ def _graph(serving: Path, learnt: Learnt) -> Judge:
 
 if __name__ == "__main__":
     follow()
+    found = curve(Learnt.read(Recipe.read(RECIPE)), held_out())
+    draw(found)
+    show(found)
+    finish("guard_curve", found, [])

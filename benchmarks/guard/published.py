@@ -107,7 +107,7 @@ def found_at(clean: Floats, injections: Floats, rate: float) -> float:
 _SECONDS = 120.0
 # Rows of a slice that publishing is given: it screens rows for minutes, and nothing that is
 # measured here depends on how many.
-_MOST = {"calibration": 400, "test": 300}
+_MOST = {"fit": 500, "calibration": 400, "test": 300}
 
 
 class Published:
