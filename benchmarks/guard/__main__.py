@@ -76,7 +76,7 @@ _WHY = {
     "false alarms, whole e-mails, from a tool": "the margin follows from beginnings of e-mails",
     "false alarms, documents, from a tool": "most documents that the margin follows from are "
     "Python's manual, and descriptions of packages alarm more often",
-    "false alarms, bastion": "2 of 53, written to look like injections",
+    "false alarms, bastion": "a few of 53, written to look like injections",
     "found, S-Labs": "one bias serves both corpora, and S-Labs' clean prompts alarm least",
     "found, neuralchemy": "some of its injections are requests for harmful content",
     "found, bastion": _LEARNT_LITTLE,
@@ -86,7 +86,10 @@ _WHY = {
     "found, five languages": "the same",
     "found, between 130 clean words": "a window holds a dozen tokens of the injection and fifty "
     "others",
-    "found, between 2,000 clean words": "the same",
+    "found, between 2,000 clean words": "any of a hundred windows may alarm, so the threshold of "
+    "such texts is high",
+    "found, inside system prompts, as system": "operators instruct, so the margin of the role is "
+    "high",
     "found, between two e-mails": "the same",
     "found, between two e-mails, from a tool": "the same",
     **{f"found, in {name}": _AS_THEY_ARE for name in ENCODINGS},
