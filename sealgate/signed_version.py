@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
-from sealgate.trust.policy import Policy, open_policy_history
-from sealgate.trust.policy.promotion_rules import ATTACHED, ATTACHERS
+from sealgate.trust.policy import EvidenceRules, Policy, open_policy_history
 from sealgate.trust.statements import Evidence, FileEntry, Manifest, oms, open_under
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
@@ -119,9 +118,9 @@ def open_attached(
     items = []
     for data in envelopes:
         # 1.
-        item = open_under(Envelope.decode(data), Evidence, policies, ATTACHERS)
+        item = open_under(Envelope.decode(data), Evidence, policies, EvidenceRules.ATTACHERS)
         # 2.
-        if item.kind not in ATTACHED or item.version_digest != version_digest:
+        if item.kind not in EvidenceRules.ATTACHED or item.version_digest != version_digest:
             raise SealgateError(Reason.EVIDENCE_MISMATCH, f"{item.kind} of {item.version_digest}")
         items.append(item)
     return tuple(items)

@@ -22,12 +22,18 @@ from benchmarks.answers.texts import LabelledText, labelled, mails, parts_of
 from benchmarks.report import Row, Target, finish, show
 from inference.llm.answers import AnswerScreen
 from inference.llm.messages import AnswerPart
-from sealgate.trust.policy.answers import HOLD_TOKENS, MASK, AnswerRules
+from sealgate.trust.policy import Consequence
+from sealgate.trust.policy.answers import HOLD_TOKENS, AnswerRules
 
 _EACH, _SEED, _MAILS = 60, 20261129, 300
-_RULES = AnswerRules({"secrets": MASK, "personal": MASK})
+_RULES = AnswerRules({"secrets": Consequence.MASK, "personal": Consequence.MASK})
 _ALL = AnswerRules(
-    {"secrets": MASK, "personal": MASK, "prompt": MASK, "canary": MASK},
+    {
+        "secrets": Consequence.MASK,
+        "personal": Consequence.MASK,
+        "prompt": Consequence.MASK,
+        "canary": Consequence.MASK,
+    },
     HOLD_TOKENS,
     ("sha256:" + "0" * 64,),
 )

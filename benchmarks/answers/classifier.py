@@ -15,8 +15,8 @@ from benchmarks.guard.published import published
 from benchmarks.report import Row
 from inference.llm.answers import AnswerScreen
 from inference.llm.messages import AnswerPart
+from sealgate.trust.policy import Consequence
 from sealgate.trust.policy.answers import HOLD_TOKENS, AnswerClassifierRules, AnswerRules
-from sealgate.trust.policy.principals import FLAG
 from training.run.finishing import FinishedRun
 
 _DEMO = Path(__file__).parents[2] / "demo"
@@ -48,7 +48,9 @@ def measured(
     """Of one answer that the classifier of that digest reads: CPU and wall milliseconds of a token,
     and how often a token was read.
     """
-    rules = AnswerRules({}, HOLD_TOKENS, (), AnswerClassifierRules(digest, _LABEL, FLAG))
+    rules = AnswerRules(
+        {}, HOLD_TOKENS, (), AnswerClassifierRules(digest, _LABEL, Consequence.FLAG)
+    )
     asked = 0
 
     def goes_on(text: str) -> bool:

@@ -20,8 +20,8 @@ from gateway.screening.prompt_classifier import PromptClassifier, TextVersion, s
 from inference.engine.engine import Engine, RequestOptions
 from inference.llm.request import SamplingRequest, said_in
 from inference.text.text_windows import Windows, added
+from sealgate.trust.policy import Consequence
 from sealgate.trust.policy.answers import AnswerClassifierRules
-from sealgate.trust.policy.principals import BLOCK, FLAG
 from sealgate.trust.policy.screening import PromptClassifierRules
 from tests.support.harness.gateway import GatewayHarness, running
 from training.run.finishing import FinishedRun
@@ -120,7 +120,7 @@ class Published:
         self._engine = engine
         self._gateway = PromptClassifier(engine)
         self._guard = PromptClassifierRules(
-            *(self._live.digest, label, BLOCK),
+            *(self._live.digest, label, Consequence.BLOCK),
             by_windows=by_windows,
         )
         self._sought = self._live.config.labels.index(label)
@@ -142,7 +142,7 @@ class Published:
 
     def reads_answers(self) -> Callable[[str], bool]:
         """What says whether it finds its class in what has come of an answer."""
-        rules = AnswerClassifierRules(self._live.digest, self._guard.label, FLAG)
+        rules = AnswerClassifierRules(self._live.digest, self._guard.label, Consequence.FLAG)
         until = time.monotonic() + _SECONDS
         return self._gateway.of_answers(rules, until, self._call)
 

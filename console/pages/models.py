@@ -22,7 +22,7 @@ from console.views import View
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
-from sealgate.trust.policy.health_limits import OutcomeRules
+from sealgate.trust.policy import OutcomeRules
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.outcome_pb2 import GetOutcomesRequest, OutcomeSeries
 

@@ -29,9 +29,17 @@ from sealgate.setup.credentials import ISSUER
 from sealgate.setup.people import ROLES, kept_passkey, kept_passkeys
 from sealgate.trust.fields import base64url
 from sealgate.trust.keys.webauthn import Passkey
-from sealgate.trust.policy import DEFAULT_ALIAS, Policy, Principal, check_next_version
-from sealgate.trust.policy.chain import changes
-from sealgate.trust.policy.rights import ACTION_ROLES, ALL, RightsDecision, decide
+from sealgate.trust.policy import (
+    ACTION_ROLES,
+    DEFAULT_ALIAS,
+    WILDCARD,
+    Policy,
+    Principal,
+    RightsDecision,
+    check_next_version,
+    decide_rights,
+    policy_changes,
+)
 from sealgate.v1.credential_pb2 import ApiKey, ListApiKeysRequest
 
 _MOST_KEYS = 200
@@ -72,7 +80,12 @@ def person(view: View) -> Response:
 def _rights(policy: Policy, who: Principal) -> list[tuple[str, RightsDecision]]:
     """For every action on every model, whether the person may."""
     return [
-        (action, decide(policy.rights, who.name, who.roles, policy.target(action, ALL, ALL)))
+        (
+            action,
+            decide_rights(
+                policy.rights, who.name, who.roles, policy.target(action, WILDCARD, WILDCARD)
+            ),
+        )
         for action in sorted(ACTION_ROLES)
     ]
 
@@ -81,11 +94,13 @@ def _explained(view: View, policy: Policy, who: Principal) -> ExplainedRight | N
     action = view.query("action")
     if not action:
         return None
-    model = view.query("model") or ALL
-    usual = DEFAULT_ALIAS if action in ("infer", "metadata") else ALL
+    model = view.query("model") or WILDCARD
+    usual = DEFAULT_ALIAS if action in ("infer", "metadata") else WILDCARD
     alias = view.query("alias") or usual
     target = policy.target(action, model, alias)
-    return ExplainedRight(action, model, alias, decide(policy.rights, who.name, who.roles, target))
+    return ExplainedRight(
+        action, model, alias, decide_rights(policy.rights, who.name, who.roles, target)
+    )
 
 
 def _api_keys(view: View, who: Principal) -> list[ApiKey]:
@@ -194,7 +209,9 @@ def draft(view: View) -> Response:
     return view.render(
         "policy_draft.html",
         policy=successor,
-        changes=[change for change in changes(policy, successor) if change.path not in _USUAL],
+        changes=[
+            change for change in policy_changes(policy, successor) if change.path not in _USUAL
+        ],
         draft=json.dumps(document),
         roles=ROLES,
         approvals=document["promotion"]["approvals"],

@@ -16,8 +16,7 @@ from sealgate.audit.reader import AuditReader
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
-from sealgate.trust.policy import DEFAULT_ALIAS
-from sealgate.trust.policy.rights import decide
+from sealgate.trust.policy import DEFAULT_ALIAS, decide_rights
 from sealgate.trust.statements import Pointer, PointerBundle, Proposal, open_under
 from sealgate.trust.transparency import origin_of
 from sealgate.v1 import registry_pb2 as messages
@@ -58,7 +57,7 @@ def reach_of(calls: PersonCalls, proposal: Proposal, pointers: Pointers) -> Alia
     callers = tuple(
         known.name
         for known in policy.principals
-        if decide(policy.rights, known.name, known.roles, target).allowed
+        if decide_rights(policy.rights, known.name, known.roles, target).allowed
     )
     live = pointers.get((proposal.model, DEFAULT_ALIAS))
     answered, since = _asked(calls, proposal.model, str(live.version)) if live else (0, 0.0)

@@ -8,9 +8,7 @@ from console.reading.gateway import PersonCalls
 from sealgate.promotion.reviews import state_of, waiting_for
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.rights import STAFF
-from sealgate.trust.policy.shares import approvals_for
+from sealgate.trust.policy import STAFF_ROLES, Policy, approvals_for
 from sealgate.trust.statements import (
     Approval,
     Comment,
@@ -81,7 +79,7 @@ def read_proposal(message: messages.Proposal, policies: Sequence[Policy]) -> Sho
     rejections = list(_opened(message.rejections, Rejection, policies, ("approver",)))
     withdrawn = [message.withdrawal] if message.withdrawal else []
     withdrawals = list(_opened(withdrawn, ProposalWithdrawal, policies, PROPOSERS))
-    comments = list(_opened(message.comments, Comment, policies, STAFF))
+    comments = list(_opened(message.comments, Comment, policies, STAFF_ROLES))
     about = {
         *(item.proposal for item in approvals),
         *(item.proposal for item in rejections),

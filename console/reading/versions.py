@@ -13,9 +13,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import SignedVersion, open_attached
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import DEFAULT_ALIAS, Policy
-from sealgate.trust.policy.promotion_rules import MAKERS
-from sealgate.trust.policy.shares import CANARY, SHADOW
+from sealgate.trust.policy import CANARY_ALIAS, DEFAULT_ALIAS, SHADOW_ALIAS, EvidenceRules, Policy
 from sealgate.trust.statements import Evidence, Manifest, PointerBundle, open_under, review_end
 from sealgate.v1 import registry_pb2 as messages
 
@@ -23,7 +21,7 @@ _KEPT = 16
 """Versions that stay verified, those looked at last."""
 Place = tuple[str, str]
 """A model and an alias."""
-ALIASES = (DEFAULT_ALIAS, CANARY, SHADOW)
+ALIASES = (DEFAULT_ALIAS, CANARY_ALIAS, SHADOW_ALIAS)
 Pointers = Mapping[Place, messages.Pointer]
 """The newest pointer of each alias that has ever pointed at a version."""
 _MOST_ALIASES = 200
@@ -120,7 +118,8 @@ def _verify(sent: _SentVersion) -> tuple[Manifest, tuple[Evidence, ...], tuple[E
     if sent.digest != sha256(sent.manifest):
         raise SealgateError(Reason.DIGEST_MISMATCH, f"the manifest of {sent.name}")
     evidence = tuple(
-        open_under(Envelope.decode(item), Evidence, sent.policies, MAKERS) for item in sent.evidence
+        open_under(Envelope.decode(item), Evidence, sent.policies, EvidenceRules.MAKERS)
+        for item in sent.evidence
     )
     if any(item.version_digest != sent.digest for item in evidence):
         raise SealgateError(Reason.EVIDENCE_MISMATCH, sent.name)

@@ -13,8 +13,7 @@ from typing import TypeVar
 from gateway.calls.call import Call
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.rights import ALL, STAFF
+from sealgate.trust.policy import STAFF_ROLES, WILDCARD, Policy
 from sealgate.trust.statements.base import Statement
 
 ANYONE: frozenset[str] = frozenset()
@@ -32,7 +31,7 @@ _AUDITOR = frozenset({"auditor"})
 _MONITOR = frozenset({"monitor"})
 _ROLLBACK = frozenset({"rollback"})
 _EVENTS = frozenset({"events"})
-_ALL = STAFF | _CLIENT
+_ALL = STAFF_ROLES | _CLIENT
 
 _INFERENCE = {
     "ServerLive": ANYONE,
@@ -53,27 +52,27 @@ _INFERENCE = {
 _REGISTRY = {
     "GetPolicy": _ALL | _MONITOR | _ROLLBACK | _EVENTS,
     "CreateModel": _PUBLISHER,
-    "ListModels": STAFF | _MONITOR,
+    "ListModels": STAFF_ROLES | _MONITOR,
     "CommitWatermark": _PUBLISHER,
     "UploadVersion": _PUBLISHER,
     # Of a version, a monitor gets what `gateway.services.registry` says.
-    "GetVersion": STAFF | _MONITOR,
-    "ListVersions": STAFF,
-    "DownloadFile": STAFF | _MONITOR,
+    "GetVersion": STAFF_ROLES | _MONITOR,
+    "ListVersions": STAFF_ROLES,
+    "DownloadFile": STAFF_ROLES | _MONITOR,
     "AttachEvidence": _PUBLISHER | _APPROVER | _ADMIN,
     "CreateProposal": _PUBLISHER | _ADMIN,
-    "GetProposal": STAFF,
-    "ListProposals": STAFF,
+    "GetProposal": STAFF_ROLES,
+    "ListProposals": STAFF_ROLES,
     "CreateApproval": _APPROVER,
     "CreateRejection": _APPROVER,
     "WithdrawProposal": _PUBLISHER | _ADMIN,
-    "CreateComment": STAFF,
+    "CreateComment": STAFF_ROLES,
     "Promote": _ADMIN,
     "Rollback": _ADMIN | _ROLLBACK,
     "RevokeVersion": _ADMIN,
-    "GetPointer": STAFF | _MONITOR | _ROLLBACK,
-    "ListPointers": STAFF | _ROLLBACK,
-    "WatchChanges": STAFF | _EVENTS,
+    "GetPointer": STAFF_ROLES | _MONITOR | _ROLLBACK,
+    "ListPointers": STAFF_ROLES | _ROLLBACK,
+    "WatchChanges": STAFF_ROLES | _EVENTS,
 }
 # The roots' signatures authorize a policy; an admin brings it.
 _POLICY = {"AcceptPolicy": _ADMIN}
@@ -120,7 +119,7 @@ _AUDIT = {
 _OUTCOMES = {
     # On the caller's own answers; a monitor's reports are on everybody's (`gateway.outcomes`).
     "ReportOutcomes": _CLIENT | _MONITOR,
-    "GetOutcomes": STAFF | _MONITOR,
+    "GetOutcomes": STAFF_ROLES | _MONITOR,
 }
 # Watching goes on for ever and holds a thread, so whoever does it must be known.
 _HEALTH = {"Check": ANYONE, "Watch": _ALL, "List": ANYONE}
@@ -185,7 +184,9 @@ class Rights:
             return False
         return True
 
-    def check(self, call: Call, action: str, model: str = ALL, alias: str | None = None) -> None:
+    def check(
+        self, call: Call, action: str, model: str = WILDCARD, alias: str | None = None
+    ) -> None:
         """Raises: RIGHT_MISSING. `model` must be a name; without an alias all of them are meant."""
         policy, principal = self._policy(), call.principal
         under, allowed = self._allowed
@@ -194,7 +195,9 @@ class Rights:
         asked = (principal.name, principal.roles, action, model, alias)
         if asked in allowed:
             return
-        target = policy.target(action, model, ALL if alias is None else alias, self._environment)
+        target = policy.target(
+            action, model, WILDCARD if alias is None else alias, self._environment
+        )
         policy.check_right(principal, target)
         if len(allowed) < _MOST_KEPT:
             allowed.add(asked)

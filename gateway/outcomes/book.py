@@ -22,9 +22,14 @@ from gateway.rollout import Breach
 from inference.engine.live_table import LiveVersion
 from registry.answers import AnswerLog
 from sealgate.reasons import SealgateError
-from sealgate.trust.policy import DEFAULT_ALIAS, Policy
-from sealgate.trust.policy.health_limits import ROLLBACK, OutcomeLimits, OutcomeRules
-from sealgate.trust.policy.shares import CANARY
+from sealgate.trust.policy import (
+    CANARY_ALIAS,
+    DEFAULT_ALIAS,
+    Consequence,
+    OutcomeLimits,
+    OutcomeRules,
+    Policy,
+)
 from sealgate.trust.receipts.answer_entry import ALARMED, BY_CANARY, FIELDS, REPORTED
 from sealgate.trust.times import format_micros, parse_micros
 
@@ -50,7 +55,7 @@ def alias_of(values: Mapping[str, str]) -> str:
     """The alias whose version answered: `canary` may answer in production's stead."""
     alias = values["alias"]
     by_canary = alias == DEFAULT_ALIAS and BY_CANARY in values["actions"].split(",")
-    return CANARY if by_canary else alias
+    return CANARY_ALIAS if by_canary else alias
 
 
 def promotion_of(values: Mapping[str, str]) -> Promotion:
@@ -174,7 +179,7 @@ class OutcomeBook:
             if self._alarmed.get(place) != live.pointer:
                 self._alarmed[place] = live.pointer
                 self._alarm(live, words)
-            if limits.action == ROLLBACK:
+            if limits.action == Consequence.ROLLBACK:
                 found.append(Breach(*place, live.pointer, live.sequence, limits, words))
         self.passed = passed
         return found

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.outcomes.judged import JudgedAnswer
-from sealgate.trust.policy.health_limits import OutcomeLimits
+from sealgate.trust.policy import OutcomeLimits
 
 MOST_ROWS = 1 << 16
 """Of a series; the oldest go first."""

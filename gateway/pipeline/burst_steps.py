@@ -22,7 +22,7 @@ from sealgate.process_log import current_request
 from sealgate.reasons import SealgateError
 from sealgate.remote.errors import forget_frames
 from sealgate.tensors import Tensor
-from sealgate.trust.policy.principals import LABEL_ONLY
+from sealgate.trust.policy import Consequence
 from sealgate.trust.receipts.answer_entry import BY_ALLOWANCE, LABELS, REDUCED, SESSION
 from sealgate.trust.statements.allowance import ALLOWED
 
@@ -172,7 +172,7 @@ class BurstSteps:
         if released.allowance:
             pending.actions.add(BY_ALLOWANCE)
             pending.beside[ALLOWED] = released.allowance
-        if session == LABEL_ONLY:
+        if session == Consequence.LABEL_ONLY:
             pending.beside[REDUCED] = SESSION
         if released.labels_only or pending.anchors:
             pending.actions.add(LABELS)

@@ -33,10 +33,7 @@ from inference.engine.result import InferenceResult
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy, Principal
-from sealgate.trust.policy.principals import BLOCK, FLAG, LABEL_ONLY, RECORD
-from sealgate.trust.policy.screening import SLOW, STEP_UP, ScreeningRules
-from sealgate.trust.policy.shares import SHADOW
+from sealgate.trust.policy import SHADOW_ALIAS, Consequence, Policy, Principal, ScreeningRules
 from sealgate.trust.statements.allowance import Allowance, HeldRequest
 
 KEPT = 256
@@ -140,7 +137,7 @@ class ResponseDelay:
             least = max(least, self._slowest(live.digest, took if slow else None))
         if answer is not None and answer.verdict is not Verdict.CLEAN:
             least = max(least, screen.suspect_hold_ms / 1000)
-        if session == SLOW and screen.sessions:
+        if session == Consequence.SLOW and screen.sessions:
             least += screen.sessions.slow_ms / 1000
         left = least - took
         return max(0.0, left if remaining is None else min(left, remaining))
@@ -219,7 +216,7 @@ class Enforcement:
 
     def check_answers(self, live: LiveVersion) -> None:
         """Step 2: fewer people may have approved a shadow version, so it answers nobody."""
-        if live.alias == SHADOW:
+        if live.alias == SHADOW_ALIAS:
             raise SealgateError(Reason.VERSION_NOT_LIVE, "shadow answers nobody")
 
     def decide(
@@ -239,18 +236,18 @@ class Enforcement:
         policy = self.policy()
         action, labels = self._consequence(policy, live, caller, answer)
         # 4.
-        if session == BLOCK:
+        if session == Consequence.BLOCK:
             raise SealgateError(Reason.SESSION_BLOCKED, caller.name)
         # 5.
-        if action == BLOCK:
+        if action == Consequence.BLOCK:
             raise SealgateError(Reason.ADVERSARIAL_INPUT)
         # 6.
         allowance = ""
-        if action == STEP_UP:
+        if action == Consequence.STEP_UP:
             held = HeldRequest(caller.name, live.model, live.digest, input_digest)
             allowance = self._allowed(params, held, live.version)
         # 7.
-        labels_only = labels or LABEL_ONLY in (action, session)
+        labels_only = labels or Consequence.LABEL_ONLY in (action, session)
         return EnforcedAnswer(labels_only, allowance, policy.digest)
 
     def withholds(self, live: LiveVersion, caller: Principal, answer: InferenceResult) -> bool:
@@ -260,7 +257,7 @@ class Enforcement:
         if answer.verdict is Verdict.CLEAN and not answer.float32_rows:
             return False
         action, _ = self._consequence(self.policy(), live, caller, answer)
-        return action in (STEP_UP, BLOCK)
+        return action in (Consequence.STEP_UP, Consequence.BLOCK)
 
     def _consequence(
         self, policy: Policy, live: LiveVersion, caller: Principal, answer: InferenceResult
@@ -302,11 +299,11 @@ class Enforcement:
         """
         # 5. A prompt without a verdict is treated as an adversarial one.
         action = screen.action(verdict or "adversarial", caller.roles, policy.rules)
-        if action not in (FLAG, RECORD):
+        if action not in (Consequence.FLAG, Consequence.RECORD):
             if not measured:
                 raise SealgateError(Reason.ENGINE_UNSUITABLE, "nobody measures prompts there")
             raise SealgateError(Reason.ADVERSARIAL_INPUT)
-        if injected == BLOCK:
+        if injected == Consequence.BLOCK:
             raise SealgateError(Reason.PROMPT_INJECTION)
 
     def _allowed(self, params: InferenceParams, held: HeldRequest, version: int) -> str:

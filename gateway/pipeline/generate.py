@@ -49,10 +49,7 @@ from inference.llm.messages import AnswerPart
 from inference.llm.request import said_in
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy import Principal
-from sealgate.trust.policy.answers import AnswerRules
-from sealgate.trust.policy.principals import BLOCK, FLAG, RECORD
-from sealgate.trust.policy.screening import ScreeningRules
+from sealgate.trust.policy import AnswerRules, Consequence, Principal, ScreeningRules
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import CUT, NOTED, OPENED
 
@@ -281,10 +278,10 @@ class GenerationPipeline:
         verdict = context.verdict
         screen = policy.screen(context.params.model if context.params else "")
         injected = self._prompt_classifier.follows(screen.guard, context.asked, until, call)
-        line_of_call().injected = injected in (BLOCK, FLAG)
-        if injected in (BLOCK, FLAG) and verdict != "adversarial":
+        line_of_call().injected = injected in (Consequence.BLOCK, Consequence.FLAG)
+        if injected in (Consequence.BLOCK, Consequence.FLAG) and verdict != "adversarial":
             context.verdict = "suspect"
-        elif injected == RECORD:
+        elif injected == Consequence.RECORD:
             context.actions.add(NOTED)
         # Its time must not tell what screening did.
         self._enforcement.delay.wait_least(screen, context.began)

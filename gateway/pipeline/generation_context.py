@@ -16,8 +16,7 @@ from inference.llm.terms import PromptScreen
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import parameters_digest
-from sealgate.trust.policy.answers import CUT, MASK
-from sealgate.trust.policy.principals import BLOCK, RECORD
+from sealgate.trust.policy import Consequence
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import BLOCKED, FULL, MASKED, NONE, NOTED
 
@@ -139,10 +138,10 @@ class GenerationContext:
 
     def screened(self, screen: AnswerScreen) -> None:
         """Note what screening did to the answer, as far as it has come."""
-        self.actions |= {MASKED} if MASK in screen.acted else set()
-        self.actions |= {BLOCKED} if screen.acted & {CUT, BLOCK} else set()
-        self.actions |= {NOTED} if RECORD in screen.acted else set()
-        if screen.acted - {RECORD} and self.verdict != "adversarial":
+        self.actions |= {MASKED} if Consequence.MASK in screen.acted else set()
+        self.actions |= {BLOCKED} if screen.acted & {Consequence.CUT, Consequence.BLOCK} else set()
+        self.actions |= {NOTED} if Consequence.RECORD in screen.acted else set()
+        if screen.acted - {Consequence.RECORD} and self.verdict != "adversarial":
             self.verdict = "suspect"
         self.output_tokens = max(self.output_tokens, screen.tokens)
 

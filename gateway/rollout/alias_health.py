@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy.health_limits import HealthLimits, OutcomeLimits
+from sealgate.trust.policy import HealthLimits, OutcomeLimits
 
 FAULTS = frozenset({Reason.INTERNAL, Reason.ANSWER_MALFORMED, Reason.RUN_HUNG})
 """The reasons for which a version has failed a request."""

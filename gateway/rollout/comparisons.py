@@ -21,7 +21,7 @@ from inference.model.config import ModelConfig
 from inference.model.inputs import model_input
 from sealgate.reasons import SealgateError
 from sealgate.tensors import Tensor, digest_of
-from sealgate.trust.policy.shares import SHADOW
+from sealgate.trust.policy import SHADOW_ALIAS
 from sealgate.trust.receipts.answer_entry import AGREED, DIFFERED
 
 _log = logging.getLogger(__name__)
@@ -124,7 +124,9 @@ class ShadowComparisons:
     def ask(self, comparison: ShadowComparison) -> InferenceResult:
         array = model_input(comparison.other.config, comparison.tensors)
         until = time.monotonic() + RUN_SECONDS
-        return self._engine.infer(comparison.other, array, RequestOptions(until, caller=SHADOW))
+        return self._engine.infer(
+            comparison.other, array, RequestOptions(until, caller=SHADOW_ALIAS)
+        )
 
     def _audit_record(
         self, comparison: ShadowComparison, found: InferenceResult | None, agreed: bool

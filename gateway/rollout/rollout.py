@@ -31,9 +31,14 @@ from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor
 from sealgate.trust.keys import Signer
-from sealgate.trust.policy import DEFAULT_ALIAS, Policy
-from sealgate.trust.policy.health_limits import HealthLimits
-from sealgate.trust.policy.shares import CANARY, SHADOW, in_share
+from sealgate.trust.policy import (
+    CANARY_ALIAS,
+    DEFAULT_ALIAS,
+    SHADOW_ALIAS,
+    HealthLimits,
+    Policy,
+    in_share,
+)
 from sealgate.trust.statements import Pointer, PointerBundle, sign_statement
 from sealgate.trust.statements.types import ROLLBACK
 from sealgate.trust.times import format_time
@@ -108,7 +113,7 @@ class AutoRollback:
                 _log.info("%s was moved by another", name)
             else:
                 _log.error("%s is not rolled back: %s", name, refusal)
-            if refusal.reason is Reason.ROLLBACK_TARGET and breach.alias == CANARY:
+            if refusal.reason is Reason.ROLLBACK_TARGET and breach.alias == CANARY_ALIAS:
                 self.held |= {breach.pointer}
         return True
 
@@ -184,7 +189,7 @@ class Rollout:
         """
         if params.named or live.alias != DEFAULT_ALIAS:
             return live
-        canary = self._engine.share(live.model, CANARY)
+        canary = self._engine.share(live.model, CANARY_ALIAS)
         if (
             canary is None
             or canary.digest == live.digest
@@ -195,7 +200,7 @@ class Rollout:
         if _signature(here) != _signature(there):
             return live
         told_apart = params.session or input_digest
-        place = (CANARY, live.model, caller, told_apart)
+        place = (CANARY_ALIAS, live.model, caller, told_apart)
         return canary if in_share(canary.share, canary.digest, *place) else live
 
     def answered(
@@ -209,12 +214,12 @@ class Rollout:
     ) -> None:
         """Have the answer compared where it is in the share of `shadow`, or `canary`'s own."""
         if live.alias == DEFAULT_ALIAS:
-            other = self._engine.share(live.model, SHADOW)
-            place = (SHADOW, live.model, caller, input_digest)
+            other = self._engine.share(live.model, SHADOW_ALIAS)
+            place = (SHADOW_ALIAS, live.model, caller, input_digest)
             if other is None or not in_share(other.share, other.digest, *place):
                 return
         else:
-            limits = self._limits(live.model, CANARY) if live.alias == CANARY else None
+            limits = self._limits(live.model, CANARY_ALIAS) if live.alias == CANARY_ALIAS else None
             other = self._engine.live().get((live.model, DEFAULT_ALIAS))
             if limits is None or limits.disagreement_percent is None or other is None:
                 return

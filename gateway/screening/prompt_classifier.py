@@ -33,9 +33,12 @@ from inference.llm.request import SamplingRequest, said_in
 from inference.text.text_windows import Windows, added
 from inference.text.tokenizer import TextTokenizer
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy.answers import AnswerClassifierRules
-from sealgate.trust.policy.screening import STRICTEST_FIRST, PromptClassifierRules
-from sealgate.trust.policy.shares import SHADOW
+from sealgate.trust.policy import (
+    SHADOW_ALIAS,
+    STRICTEST_FIRST,
+    AnswerClassifierRules,
+    PromptClassifierRules,
+)
 
 Messages = Sequence[tuple[str, str]]
 """The role and the text of each, as `said_in` gives them."""
@@ -132,7 +135,7 @@ class PromptClassifier:
 
     def _live(self, digest: str) -> LiveVersion:
         for (model, alias), live in self._engine.live().items():
-            if live.digest == digest and alias != SHADOW:
+            if live.digest == digest and alias != SHADOW_ALIAS:
                 # By way of the table, which knows what has been revoked and what is too old.
                 found = self._engine.resolve(model, None, alias)
                 if found.digest == digest:

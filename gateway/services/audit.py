@@ -17,7 +17,7 @@ from registry.log.reader import LogReader
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.fields import check_name
-from sealgate.trust.policy.rights import ALL
+from sealgate.trust.policy import WILDCARD
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.times import format_time, parse_micros, parse_time
 from sealgate.v1 import audit_pb2 as messages
@@ -64,7 +64,7 @@ class AuditService(AuditServiceServicer):
     def GetLiveAt(
         self, request: messages.GetLiveAtRequest, call: Call
     ) -> messages.GetLiveAtResponse:
-        self._rights.check(call, "read", check_name(request.model) if request.model else ALL)
+        self._rights.check(call, "read", check_name(request.model) if request.model else WILDCARD)
         parse_time(request.time)
         found = self._trail.live_at(request.time, request.model)
         return messages.GetLiveAtResponse(

@@ -13,8 +13,7 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
-from sealgate.trust.policy import DEFAULT_ALIAS
-from sealgate.trust.policy.rights import ALL, STAFF
+from sealgate.trust.policy import DEFAULT_ALIAS, STAFF_ROLES, WILDCARD
 
 # Only what is implemented. Of `model_repository` that is the index alone, so it is not named.
 _EXTENSIONS = ("model_configuration", "schedule_policy", "statistics")
@@ -115,7 +114,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         if request.name or request.version:
             check_name(request.name, Reason.NAME_MALFORMED)
         if self._is_staff(call):
-            self._rights.check(call, "metadata", request.name or ALL)
+            self._rights.check(call, "metadata", request.name or WILDCARD)
         number = read_version(request.version)
         found = [
             live
@@ -163,7 +162,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         raise SealgateError(Reason.PROMOTION_ONLY, "unload")
 
     def _is_staff(self, call: Call) -> bool:
-        return not STAFF.isdisjoint(call.principal.roles)
+        return not STAFF_ROLES.isdisjoint(call.principal.roles)
 
     def _may_see(self, call: Call, model: str, alias: str = DEFAULT_ALIAS) -> bool:
         try:

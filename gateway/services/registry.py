@@ -25,8 +25,7 @@ from registry.registry import Registry
 from registry.state.records import ProposalRecord
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
-from sealgate.trust.policy import Principal
-from sealgate.trust.policy.rights import ALL, STAFF
+from sealgate.trust.policy import STAFF_ROLES, WILDCARD, Principal
 from sealgate.trust.statements import (
     Approval,
     Comment,
@@ -48,13 +47,13 @@ _FILES = frozenset({MODEL, GOLDEN, TERMS, GOLDEN_PROMPTS})
 
 def check_file(caller: Principal, path: str) -> None:
     """Raises: ROLE_TOO_LOW."""
-    if STAFF.isdisjoint(caller.roles) and path not in _FILES:
+    if STAFF_ROLES.isdisjoint(caller.roles) and path not in _FILES:
         raise SealgateError(Reason.ROLE_TOO_LOW, f"{caller.name} on a file of a version")
 
 
 def shown(caller: Principal, version: Version) -> Version:
     """The version as the caller may see it."""
-    if STAFF.isdisjoint(caller.roles):
+    if STAFF_ROLES.isdisjoint(caller.roles):
         version.ClearField("evidence")
         version.ClearField("attached")
     return version
@@ -190,7 +189,7 @@ class RegistryService(RegistryServiceServicer):
     def ListProposals(
         self, request: messages.ListProposalsRequest, call: Call
     ) -> messages.ListProposalsResponse:
-        self._rights.check(call, "read", check_name(request.model) if request.model else ALL)
+        self._rights.check(call, "read", check_name(request.model) if request.model else WILDCARD)
         page = self._registry.proposals.list(request.model, asked(request)).map(proposal_message)
         return messages.ListProposalsResponse(
             proposals=page.records, next_page_token=page.next_page_token

@@ -8,10 +8,9 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
-from sealgate.trust.policy.screening import ALERT, SLOW, SessionRules
+from sealgate.trust.policy import Consequence, SessionRules
 
-_STRICTEST_FIRST = (BLOCK, LABEL_ONLY, SLOW, ALERT)
+_STRICTEST_FIRST = (Consequence.BLOCK, Consequence.LABEL_ONLY, Consequence.SLOW, Consequence.ALERT)
 _MOST = 65_536
 
 

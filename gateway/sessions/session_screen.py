@@ -25,12 +25,7 @@ from gateway.security_events import EventKind, SecurityEvent
 from gateway.sessions.consequences import Consequences, ForgottenSessions, strictest
 from gateway.sessions.fingerprints import Fingerprinter, has_levels
 from gateway.sessions.neighbourhoods import Neighbourhoods
-from gateway.sessions.query_attacks import (
-    CallerSession,
-    Finding,
-    image_payoff,
-    verdict_payoff,
-)
+from gateway.sessions.query_attacks import CallerSession, Finding, image_payoff, verdict_payoff
 from gateway.sessions.session_rows import (
     MOST_CLASSES,
     REMEMBERED,
@@ -44,8 +39,7 @@ from inference.engine.live_table import LiveVersion
 from inference.engine.result import InferenceResult
 from inference.model.config import CLASSES, ModelConfig
 from inference.screening.detector import Verdict
-from sealgate.trust.policy.principals import BLOCK
-from sealgate.trust.policy.screening import SessionRules
+from sealgate.trust.policy import Consequence, SessionRules
 
 _log = logging.getLogger(__name__)
 
@@ -195,7 +189,7 @@ class SessionWatch:
             # Of this burst alone: who knows another's rows could have them blocked for longer.
             action = strictest([action or rules.search, rules.search])
         anchored = any(each.anchor is not None for each in found)
-        if rules.search != BLOCK or not anchored:
+        if rules.search != Consequence.BLOCK or not anchored:
             return SessionFinding(action)
         left = iter(found)
         return SessionFinding(action, [_anchors(islice(left, len(rows))) for rows in given])
@@ -217,7 +211,7 @@ class SessionWatch:
         }
         until = self._clock() + rules.seconds
         # Where a near-duplicate is answered as its anchor is, nothing else has to follow.
-        if times[SEARCH] or (times[TURNED] and rules.search != BLOCK):
+        if times[SEARCH] or (times[TURNED] and rules.search != Consequence.BLOCK):
             watched.ends.search_until = until
         if times[EXTRACTION]:
             watched.ends.extraction_until = until

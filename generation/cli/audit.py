@@ -23,8 +23,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.settings import ConfigError
 from sealgate.signed_version import SignedVersion
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.answers import AnswerRules
+from sealgate.trust.policy import AnswerRules, Policy
 from sealgate.trust.receipts import Receipt, verify_by_history
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 

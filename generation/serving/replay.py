@@ -26,7 +26,7 @@ from inference.llm.terms import TERMS, GeneratorTerms
 from inference.runtime.providers import ON_TORCH_CPU, TorchDevice
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
-from sealgate.trust.policy.answers import CUT, AnswerRules
+from sealgate.trust.policy import AnswerRules, Consequence
 from sealgate.trust.receipts.answer_entry import BLOCKED
 from sealgate.trust.statements import Manifest
 
@@ -144,7 +144,7 @@ def answer_again(
 def _may_be_cut(told: Mapping[str, str], rules: AnswerRules | None) -> bool:
     """Whether a classifier that is not asked here may have ended the answer."""
     classifier = rules.classifier if rules else None
-    cuts = classifier is not None and classifier.action == CUT
+    cuts = classifier is not None and classifier.action == Consequence.CUT
     return cuts and BLOCKED in told.get("actions", "").split(",")
 
 

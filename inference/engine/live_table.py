@@ -16,8 +16,7 @@ from inference.engine.trust_state import Place
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy import DEFAULT_ALIAS, Policy
-from sealgate.trust.policy.shares import SHADOW
+from sealgate.trust.policy import DEFAULT_ALIAS, SHADOW_ALIAS, Policy
 from sealgate.trust.statements import PointerBundle
 
 
@@ -193,7 +192,7 @@ class LiveTable:
         # `shadow` only where no other does.
         ordered = sorted(
             lives.values(),
-            key=lambda live: (live.alias != SHADOW, live.until, live.alias == DEFAULT_ALIAS),
+            key=lambda live: (live.alias != SHADOW_ALIAS, live.until, live.alias == DEFAULT_ALIAS),
         )
         return cls(
             policy=policy,

@@ -42,7 +42,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.remote.uploads import PARALLEL
 from sealgate.signed_version import SignedVersion
-from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.policy import EvidenceRules
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 _CONFIDENCE = 0.95
@@ -176,7 +176,7 @@ def _attacks(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _sign(person: Profile, signed: SignedVersion, report: dict[str, Any]) -> bytes:
     (envelope,) = signing.sign_evidence(
-        {RED_TEAM: report},
+        {EvidenceRules.RED_TEAM: report},
         signed.manifest.digest,
         person.name,
         open_signer(named_key(person.signing_key), ask_secret),

@@ -22,9 +22,7 @@ from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.promotion_rules import ATTACHED, ATTACHERS, MAKERS
-from sealgate.trust.policy.screening import STEP_UP
+from sealgate.trust.policy import Consequence, EvidenceRules, Policy
 from sealgate.trust.statements import Evidence, open_statement
 from sealgate.trust.statements.allowance import Allowance, HeldRequest, open_allowance
 
@@ -59,7 +57,7 @@ def open_evidence(
     for data in envelopes:
         envelope = Envelope.decode(data)
         # 2.
-        statement = open_statement(envelope, Evidence, policy, MAKERS)
+        statement = open_statement(envelope, Evidence, policy, EvidenceRules.MAKERS)
         # 3.
         if statement.version_digest != version_digest:
             raise SealgateError(Reason.EVIDENCE_MISMATCH, f"{statement.kind} is about other bytes")
@@ -106,10 +104,10 @@ class Attachments:
             connection = unit.connection
             policy = self._book.read_for(unit).current(unit.now)
             # 2.
-            item = open_own(unit, opened, Evidence, policy, ATTACHERS)
+            item = open_own(unit, opened, Evidence, policy, EvidenceRules.ATTACHERS)
             # 3.
             digest = find_version(connection, model, version)["digest"]
-            if item.kind not in ATTACHED or item.version_digest != digest:
+            if item.kind not in EvidenceRules.ATTACHED or item.version_digest != digest:
                 raise SealgateError(
                     Reason.EVIDENCE_MISMATCH, f"{item.kind} of {item.version_digest}"
                 )
@@ -200,7 +198,9 @@ class Allowances:
             policy = self._book.read_for(unit).current(unit.now)
             step_up = policy.screen(held.model).step_up
             if step_up is None:
-                raise SealgateError(Reason.ALLOWANCE_SIGNER, f"no {STEP_UP} for {held.model}")
+                raise SealgateError(
+                    Reason.ALLOWANCE_SIGNER, f"no {Consequence.STEP_UP} for {held.model}"
+                )
             allowance = open_allowance(envelope, held, step_up, policy, unit.now)
             digest = envelope.payload_digest
             if digest in unit.logged().allowances:

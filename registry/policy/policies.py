@@ -12,12 +12,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, select
 
 from registry.policy.freshness import FreshnessKeeper
-from registry.state.events import (
-    PASSKEY_USED,
-    POINTER_MOVED,
-    POLICY_ACCEPTED,
-    VERSION_REGISTERED,
-)
+from registry.state.events import PASSKEY_USED, POINTER_MOVED, POLICY_ACCEPTED, VERSION_REGISTERED
 from registry.state.logged_state import NO_POLICY
 from registry.state.records import check_etag, etag
 from registry.state.schema import LOG, POLICIES
@@ -26,8 +21,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
 from sealgate.trust.keys.webauthn import Assertion, check_counter
-from sealgate.trust.policy import Policy, next_policy, open_policy, open_policy_history
-from sealgate.trust.policy.validity import Withdrawal
+from sealgate.trust.policy import Policy, Withdrawal, next_policy, open_policy, open_policy_history
 from sealgate.trust.statements import open_statement
 from sealgate.trust.statements.base import Statement
 from sealgate.trust.transparency import open_checkpoint, origin_of

@@ -29,7 +29,7 @@ from registry.state.schema import COMMENTS, POINTERS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy.rights import STAFF
+from sealgate.trust.policy import STAFF_ROLES
 from sealgate.trust.statements import (
     Comment,
     Pointer,
@@ -131,7 +131,7 @@ class ProposalReplies:
         with suppress(RepeatedRequest), self._ledger.change(principal, once) as unit:
             policy = self._book.read_for(unit).current(unit.now)
             # 1.
-            open_own(unit, opened, Comment, policy, STAFF)
+            open_own(unit, opened, Comment, policy, STAFF_ROLES)
             # 2.
             find_proposal(unit.connection, claimed)
             same = select(COMMENTS.c.entry).where(COMMENTS.c.digest == opened.payload_digest)

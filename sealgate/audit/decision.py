@@ -19,10 +19,7 @@ from sealgate.audit.provenance import Provenance
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
-from sealgate.trust.policy.screening import STEP_UP
-from sealgate.trust.policy.shares import CANARY
+from sealgate.trust.policy import CANARY_ALIAS, Consequence, Policy
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import (
     ANCHOR,
@@ -97,7 +94,7 @@ def _answered(
     screen = policy.screen(opened["model"])
     action = by_verdict = screen.action(verdict, roles, policy.rules)
     leads = "which leads to nothing" if verdict == "clean" else f"which leads to {action}"
-    exempt = ", from which the version exempts its answers" if action == BLOCK else ""
+    exempt = ", from which the version exempts its answers" if action == Consequence.BLOCK else ""
     yield f"verdict {verdict}, {leads} for {caller}{exempt}"
     if exempt and _REACHED.intersection(opened.get("actions", "").split(",")):
         # Before 0.3 such answers left whole.
@@ -108,15 +105,19 @@ def _answered(
     if opened.get("arithmetic") == ANCHOR:
         yield f"a near-duplicate of an earlier row of {caller} was answered with that row's class"
     sessions = screen.sessions
-    watched = sessions is not None and LABEL_ONLY in (sessions.search, sessions.extraction)
-    entries = beside() if action == STEP_UP or watched else {}
-    if action == STEP_UP:
+    watched = sessions is not None and Consequence.LABEL_ONLY in (
+        sessions.search,
+        sessions.extraction,
+    )
+    entries = beside() if action == Consequence.STEP_UP or watched else {}
+    if action == Consequence.STEP_UP:
         if ALLOWED not in entries:
             raise SealgateError(Reason.ENTRY_UNKNOWN, "no allowance is shown by which it passed")
         yield _allowed(opened, policy, entries[ALLOWED], excerpt(entries[ALLOWED]))
     causes = {
-        f"the verdict {verdict}": by_verdict == LABEL_ONLY,
-        "classes that differ in INT8 and float32": action != by_verdict and action == LABEL_ONLY,
+        f"the verdict {verdict}": by_verdict == Consequence.LABEL_ONLY,
+        "classes that differ in INT8 and float32": action != by_verdict
+        and action == Consequence.LABEL_ONLY,
         f"a role of {caller}": screen.labels_only(roles),
         f"a row that nearly repeats one of {caller}": opened.get("arithmetic") == ANCHOR,
         f"what the {entries.get(REDUCED)} of {caller} looked like": REDUCED in entries,
@@ -313,7 +314,7 @@ def _asked(opened: Mapping[str, str]) -> str:
 def _answering(opened: Mapping[str, str]) -> str:
     """The alias that answered; empty where the receipt does not say."""
     by_canary = BY_CANARY in opened.get("actions", "").split(",")
-    return CANARY if by_canary else opened.get("alias", "")
+    return CANARY_ALIAS if by_canary else opened.get("alias", "")
 
 
 def _number(text: str) -> int:

@@ -10,8 +10,7 @@ from sealgate.audit.entries import LogExcerpt, ProvedEntry, alias_of
 from sealgate.reasons import Reason, SealgateError
 from sealgate.signed_version import DETECTOR, open_attached
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.promotion_rules import MAKERS
+from sealgate.trust.policy import EvidenceRules, Policy
 from sealgate.trust.statements import (
     Approval,
     Evidence,
@@ -120,7 +119,7 @@ class Provenance:
             for kind, digest in proposal.evidence:
                 if digest not in by_digest:
                     raise SealgateError(Reason.EVIDENCE_MISSING, f"{kind} {digest}")
-                item = open_statement(by_digest[digest], Evidence, policy, MAKERS)
+                item = open_statement(by_digest[digest], Evidence, policy, EvidenceRules.MAKERS)
                 if policy.evidence is not None:
                     policy.evidence.check_maker(kind, policy.principal(item.maker).roles)
                 if (item.kind, item.version_digest) != (kind, self._digest):

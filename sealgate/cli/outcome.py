@@ -20,7 +20,7 @@ from sealgate.client.request import InferResult
 from sealgate.private_keys import named_key, open_signer
 from sealgate.remote.calls import send
 from sealgate.tensors import DTYPES, Tensor
-from sealgate.trust.policy.promotion_rules import OUTCOME_REPORT
+from sealgate.trust.policy import EvidenceRules
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.statements import Evidence, sign_statement
 from sealgate.trust.times import format_time
@@ -181,7 +181,7 @@ def attach(ctx: click.Context, model: str, version: int) -> None:
         if not about:
             raise click.ClickException(f"no outcome of version {version} has been reported")
         evidence = Evidence(
-            OUTCOME_REPORT,
+            EvidenceRules.OUTCOME_REPORT,
             about[0].version_digest,
             person.name,
             format_time(datetime.now(UTC)),

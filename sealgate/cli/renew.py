@@ -26,7 +26,6 @@ from sealgate.setup.people import CERTIFICATE_LIFETIME, POLICY_LIFETIME, SERVER_
 from sealgate.trust import canonical, dsse
 from sealgate.trust.keys import PublicKey, read_private_file
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.times import RENEW_BEFORE, format_time, parse_time
 from sealgate.v1.policy_pb2 import AcceptPolicyRequest
 from sealgate.v1.policy_pb2_grpc import PolicyServiceStub
@@ -229,7 +228,7 @@ def _renew_policy(
         )
         return _row(what, end, now, "drafted", *following)
     signers = [open_signer(path, ask_secret) for path in roots[: current.root.threshold]]
-    envelope = dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *signers).encode()
+    envelope = dsse.sign(Policy.PAYLOAD_TYPE, canonical.encode(document), *signers).encode()
     if channel is None:
         signed = draft.with_suffix(".signed.json")
         replace_file(signed, envelope)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sealgate.dossier.record import DossierClaim, ModelHistory, RecordedStatement, not_covered
-from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.policy import EvidenceRules
 
 Sentences = Iterator[str | None]
 """Texts of claims; None where the evidence has no such fact."""
@@ -43,7 +43,7 @@ def screening(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
 
 def red_team(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
     """What others than the publisher attacked it with."""
-    found = record.attached_of(RED_TEAM)
+    found = record.attached_of(EvidenceRules.RED_TEAM)
     for said in found:
         item = said.statement
         for text in _attacks(item.body):

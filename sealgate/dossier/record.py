@@ -11,9 +11,7 @@ from sealgate.audit.entries import ProvedEntry
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import DEFAULT_ALIAS, Policy
-from sealgate.trust.policy.promotion_rules import ATTACHERS, MAKERS
-from sealgate.trust.policy.rights import STAFF
+from sealgate.trust.policy import DEFAULT_ALIAS, STAFF_ROLES, EvidenceRules, Policy
 from sealgate.trust.statements import (
     Approval,
     Comment,
@@ -206,7 +204,10 @@ def _version(record: ModelHistory, entry: ProvedEntry) -> None:
     manifest = Manifest.decode(entry.document(str(entry.body["manifest"])))
     if manifest.digest != entry.body["digest"]:
         raise SealgateError(Reason.DIGEST_MISMATCH, f"the manifest of entry {entry.index}")
-    items = [_said(record, entry, digest, Evidence, MAKERS) for digest in entry.body["evidence"]]
+    items = [
+        _said(record, entry, digest, Evidence, EvidenceRules.MAKERS)
+        for digest in entry.body["evidence"]
+    ]
     _check(entry, {item.statement.version_digest for item in items} <= {manifest.digest})
     record.versions[number] = RegisteredVersion(number, entry, manifest, tuple(items))
 
@@ -214,7 +215,7 @@ def _version(record: ModelHistory, entry: ProvedEntry) -> None:
 def _attached(record: ModelHistory, entry: ProvedEntry) -> None:
     number = _number(record, entry)
     if number is not None:
-        said = _named(record, entry, Evidence, ATTACHERS)
+        said = _named(record, entry, Evidence, EvidenceRules.ATTACHERS)
         version = record.versions.get(number)
         _check(entry, version and version.manifest.digest == said.statement.version_digest)
         record.attached.append(said)
@@ -240,7 +241,7 @@ def _withdrawn(record: ModelHistory, entry: ProvedEntry) -> None:
 
 
 def _commented(record: ModelHistory, entry: ProvedEntry) -> None:
-    _replied(record, entry, record.comments, Comment, STAFF)
+    _replied(record, entry, record.comments, Comment, STAFF_ROLES)
 
 
 def _moved(record: ModelHistory, entry: ProvedEntry) -> None:

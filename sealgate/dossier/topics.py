@@ -16,8 +16,7 @@ from sealgate.dossier.about_version import (
 )
 from sealgate.dossier.record import Citation, DossierClaim, ModelHistory, not_covered
 from sealgate.promotion.reviews import review_state
-from sealgate.trust.policy import DEFAULT_ALIAS
-from sealgate.trust.policy.promotion_rules import OUTCOME_REPORT
+from sealgate.trust.policy import DEFAULT_ALIAS, EvidenceRules
 from sealgate.trust.statements import Proposal, review_end
 from sealgate.trust.statements.types import PROMOTE, ROLLBACK
 from sealgate.trust.times import format_time, parse_time
@@ -222,7 +221,7 @@ def _outcomes(record: ModelHistory) -> Iterator[DossierClaim]:
             f"least {limits.minimum_outcomes} outcomes: {limits.action}",
             (record.policy_citation,),
         )
-    reports = record.attached_of(OUTCOME_REPORT)
+    reports = record.attached_of(EvidenceRules.OUTCOME_REPORT)
     for said in reports:
         for figures in _figures(said.statement.body):
             by = f"{said.statement.maker}, {said.statement.created}"

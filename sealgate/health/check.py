@@ -21,8 +21,7 @@ from sealgate.remote.calls import list_all
 from sealgate.remote.connection import CallDetails
 from sealgate.remote.errors import refusal_of
 from sealgate.signed_version import policy_history
-from sealgate.trust.policy import DEFAULT_ALIAS, Policy
-from sealgate.trust.policy.shares import SHADOW
+from sealgate.trust.policy import DEFAULT_ALIAS, SHADOW_ALIAS, Policy
 from sealgate.trust.times import parse_time
 from sealgate.v1.log_pb2 import GetCheckpointRequest, ListLogsRequest
 from sealgate.v1.log_pb2_grpc import LogServiceStub
@@ -255,7 +254,7 @@ class VersionChecks:
         """
         for model in list_all(self._golden.registry.ListModels, ListModelsRequest(), "models"):
             for alias in sorted(self._policy.rules.approvals):
-                if alias != SHADOW:
+                if alias != SHADOW_ALIAS:
                     yield model.name.partition("/")[2], alias
 
     def _of(self, model: str, alias: str) -> Iterator[HealthFinding]:

@@ -21,10 +21,7 @@ from sealgate.trust import canonical
 from sealgate.trust.canonical import raw, sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.fields import check_name
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.principals import ROLES
-from sealgate.trust.policy.promotion_rules import ATTACHERS, MAKERS
-from sealgate.trust.policy.rights import STAFF
+from sealgate.trust.policy import ALL_ROLES, STAFF_ROLES, EvidenceRules, Policy
 from sealgate.trust.statements import (
     Comment,
     PointerBundle,
@@ -99,16 +96,16 @@ def _files(folder: Path) -> Iterator[Path]:
 # The kinds of evidence that lie beside their envelope as plain JSON too.
 _PLAIN = {"mlbom": "mlbom.json", "screening-report": "screening.json"}
 _ROLES: Mapping[type[Statement], tuple[str, ...]] = {
-    types.Evidence: tuple(MAKERS),
+    types.Evidence: tuple(EvidenceRules.MAKERS),
     types.Proposal: ("publisher", "admin"),
     types.Approval: ("approver",),
     Rejection: ("approver",),
     ProposalWithdrawal: ("publisher", "admin"),
-    Comment: tuple(STAFF),
+    Comment: tuple(STAFF_ROLES),
     types.Pointer: ("admin", "rollback"),
     types.Revocation: ("admin",),
     # By whatever role the policy asked for then; it was checked before the entry was made.
-    Allowance: tuple(ROLES),
+    Allowance: tuple(ALL_ROLES),
 }
 
 
@@ -274,7 +271,7 @@ class Documents:
     def _write_attached(self, record: PackRecord) -> None:
         """Evidence that came after the version, by its digest: one person may attach several."""
         data = record.document(record.body["envelope"])
-        item = self._open(data, types.Evidence, ATTACHERS)
+        item = self._open(data, types.Evidence, EvidenceRules.ATTACHERS)
         place = _place(record, "versions", str(int(record.subject[3])), "attached")
         name = f"{item.kind}-{raw(record.body['item']).hex()}"
         self._writer.write(place / f"{name}.dsse.json", data)

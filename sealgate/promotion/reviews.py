@@ -16,8 +16,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import list_all
 from sealgate.remote.errors import refusal_of
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.shares import approvals_for
+from sealgate.trust.policy import Policy, approvals_for
 from sealgate.trust.statements import (
     Approval,
     Comment,

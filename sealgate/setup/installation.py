@@ -31,13 +31,17 @@ from sealgate.setup.people import (
 )
 from sealgate.trust import canonical, dsse
 from sealgate.trust.keys import PrivateKey, write_private_file
-from sealgate.trust.policy import DEFAULT_ALIAS
-from sealgate.trust.policy.document import PAYLOAD_TYPE, TYPE
-from sealgate.trust.policy.principals import BLOCK, LABEL_ONLY
-from sealgate.trust.policy.promotion_rules import MAKERS
-from sealgate.trust.policy.rights import ALL
-from sealgate.trust.policy.screening import ALERT, ScreeningRules, SessionRules
-from sealgate.trust.policy.shares import CANARY, SHADOW
+from sealgate.trust.policy import (
+    CANARY_ALIAS,
+    DEFAULT_ALIAS,
+    SHADOW_ALIAS,
+    WILDCARD,
+    Consequence,
+    EvidenceRules,
+    Policy,
+    ScreeningRules,
+    SessionRules,
+)
 from sealgate.trust.times import format_time
 from sealgate.trust.transparency import ml_dsa, note
 from sealgate.trust.transparency.ml_dsa import MlDsaKey
@@ -77,17 +81,17 @@ class InstalledScreening:
     caller's requests together look like an attack; empty: nobody looks.
     """
 
-    suspect: str = LABEL_ONLY
+    suspect: str = Consequence.LABEL_ONLY
     suspect_hold_ms: int = 100
-    sessions: str = ALERT
+    sessions: str = Consequence.ALERT
 
     def policy(self) -> dict[str, Any]:
         """Its sections of the policy."""
         sessions = self.sessions
         rules = SessionRules(sessions, sessions, _SESSION_SECONDS) if sessions else None
         screen = ScreeningRules(suspect_hold_ms=self.suspect_hold_ms, sessions=rules)
-        screens = {ALL: screen.to_json()} if screen.to_json() else {}
-        verdicts = {"adversarial": BLOCK, "suspect": self.suspect}
+        screens = {WILDCARD: screen.to_json()} if screen.to_json() else {}
+        verdicts = {"adversarial": Consequence.BLOCK, "suspect": self.suspect}
         return {"screening": verdicts} | ({"screens": screens} if screens else {})
 
 
@@ -219,7 +223,7 @@ class Installation:
         signing = [key for keys in self._people_keys.values() for key in keys]
         every_key = [*roots, *signing, *(service[role] for role in named)]
         document = {
-            "type": TYPE,
+            "type": Policy.TYPE,
             "version": 1,
             "issued": format_time(self._now),
             "expires": format_time(self._now + POLICY_LIFETIME),
@@ -229,8 +233,8 @@ class Installation:
                 "threshold": _ROOT_THRESHOLD,
             },
             "principals": [*self._people(), *(_service(role, service[role]) for role in named)],
-            "promotion": {"approvals": {DEFAULT_ALIAS: 2, CANARY: 1, SHADOW: 1}},
-            "evidence": {kind: list(MAKERS) for kind in _EVIDENCE},
+            "promotion": {"approvals": {DEFAULT_ALIAS: 2, CANARY_ALIAS: 1, SHADOW_ALIAS: 1}},
+            "evidence": {kind: list(EvidenceRules.MAKERS) for kind in _EVIDENCE},
             **self._screening.policy(),
             "pointer": {"freshness_seconds": 3600, "grace_seconds": 86400},
             "logs": {
@@ -244,7 +248,9 @@ class Installation:
                 origins[log]: ml_dsa.vkey(origins[log], key.raw)
                 for log, key in self._beside.items()
             }
-        envelope = dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots[:_ROOT_THRESHOLD])
+        envelope = dsse.sign(
+            Policy.PAYLOAD_TYPE, canonical.encode(document), *roots[:_ROOT_THRESHOLD]
+        )
         self._write("trust/policy.json", envelope.encode())
 
     def _people(self) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from stdnum.it import codicefiscale
 from stdnum.pl import pesel
 from stdnum.us import ssn
 
-from sealgate.trust.policy.answers import PERSONAL, SECRETS
+from sealgate.trust.policy import FindingKind
 
 _DETECTORS = {
     "artifactory": "ArtifactoryDetector",
@@ -125,7 +125,7 @@ def secrets(text: str) -> Iterator[AnswerFinding]:
         while found := pattern.search(text, at):
             rest = _REST.match(text, found.end())
             at = rest.end() if rest else found.end()
-            yield AnswerFinding(SECRETS, found.start(), at)
+            yield AnswerFinding(FindingKind.SECRETS, found.start(), at)
 
 
 class PersonalData:
@@ -142,7 +142,7 @@ class PersonalData:
         if not _DIGIT.search(text):
             return
         if "+" in text:
-            yield from _found(PERSONAL, _PHONE, text)
+            yield from _found(FindingKind.PERSONAL, _PHONE, text)
         for kind, (pattern, _) in enumerate(_CHECKED):
             yield from self._checked(kind, pattern, text)
 
@@ -156,7 +156,7 @@ class PersonalData:
                 ends += [start + place.start() for place in _SPACE.finditer(match.group())]
             end = next((each for each in ends if self._is_valid(kind, text[start:each])), None)
             if end is not None:
-                yield AnswerFinding(PERSONAL, start, end)
+                yield AnswerFinding(FindingKind.PERSONAL, start, end)
             at = end or start + 1
 
 
@@ -178,7 +178,7 @@ def _addresses(text: str) -> Iterator[AnswerFinding]:
         while start > max(0, at - _LONGEST_LOCAL) and _is_local(text[start - 1]):
             start -= 1
         if start < at:
-            yield AnswerFinding(PERSONAL, start, domain.end())
+            yield AnswerFinding(FindingKind.PERSONAL, start, domain.end())
 
 
 def _is_local(letter: str) -> bool:

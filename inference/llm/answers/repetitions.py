@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 
 from inference.llm.answers.readings import plain_form
 from inference.llm.answers.recognizers import MOST_REMEMBERED, AnswerFinding
-from sealgate.trust.policy.answers import CANARY, PROMPT
+from sealgate.trust.policy import FindingKind
 
 GRAM = 8
 """How many words in a row of a prompt an answer may not repeat."""
@@ -43,10 +43,10 @@ class RepeatedPrompt:
     def __call__(self, text: str) -> Iterator[AnswerFinding]:
         for gram, (start, end) in _grams(text):
             if gram in self._grams:
-                yield AnswerFinding(PROMPT, start, end)
+                yield AnswerFinding(FindingKind.PROMPT, start, end)
         letters, places = _letters(text)
         for first, last in self._repeated(letters):
-            yield AnswerFinding(PROMPT, places[first], places[last] + 1)
+            yield AnswerFinding(FindingKind.PROMPT, places[first], places[last] + 1)
 
     def _repeated(self, letters: str) -> Iterator[tuple[int, int]]:
         """The first and the last place of what repeats a prompt."""
@@ -75,7 +75,7 @@ class Canaries:
     def __call__(self, text: str) -> Iterator[AnswerFinding]:
         for run in _CANARY.finditer(text):
             if any(self._is_one(said) for said in _pieces(run[0])):
-                yield AnswerFinding(CANARY, *run.span())
+                yield AnswerFinding(FindingKind.CANARY, *run.span())
 
 
 def _is_canary(digests: frozenset[str], said: str) -> bool:

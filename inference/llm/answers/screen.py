@@ -18,26 +18,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from inference.llm.answers.readings import readings
-from inference.llm.answers.recognizers import (
-    AnswerFinding,
-    PersonalData,
-    beginning_of,
-    secrets,
-)
+from inference.llm.answers.recognizers import AnswerFinding, PersonalData, beginning_of, secrets
 from inference.llm.answers.repetitions import Canaries, RepeatedPrompt
 from inference.llm.messages import STOP, AnswerPart
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy.answers import (
-    CANARY,
-    CLASSIFIED,
-    CUT,
-    MASK,
-    PERSONAL,
-    PROMPT,
-    SECRETS,
-    AnswerRules,
-)
-from sealgate.trust.policy.principals import BLOCK
+from sealgate.trust.policy import AnswerRules, Consequence, FindingKind
 
 FILTERED = "content_filter"
 """Why an answer ends that was cut, in OpenAI's words."""
@@ -48,7 +33,12 @@ _REACH = 320
 # A key may have a token for each letter, so a word is held until it ends, if it is not longer.
 _LONGEST_WORD = 512
 _WORD = re.compile(r"[A-Za-z0-9_.~+/=-]+")
-_MARKS = {SECRETS: "[secret]", PERSONAL: "[personal]", PROMPT: "[prompt]", CANARY: "[canary]"}
+_MARKS = {
+    FindingKind.SECRETS: "[secret]",
+    FindingKind.PERSONAL: "[personal]",
+    FindingKind.PROMPT: "[prompt]",
+    FindingKind.CANARY: "[canary]",
+}
 Recognizer = Callable[[str], Iterator[AnswerFinding]]
 
 
@@ -88,10 +78,10 @@ class AnswerScreen:
         self._rules = rules
         self._stops = stops
         known: dict[str, Callable[[], Recognizer]] = {
-            SECRETS: lambda: secrets,
-            PERSONAL: PersonalData,
-            PROMPT: lambda: RepeatedPrompt(prompts),
-            CANARY: lambda: Canaries(rules.canaries),
+            FindingKind.SECRETS: lambda: secrets,
+            FindingKind.PERSONAL: PersonalData,
+            FindingKind.PROMPT: lambda: RepeatedPrompt(prompts),
+            FindingKind.CANARY: lambda: Canaries(rules.canaries),
         }
         self._recognizers = [(kind, known[kind]()) for kind in rules.actions]
         # What is looked at, from the place `_base` of the answer on.
@@ -177,7 +167,7 @@ class AnswerScreen:
         tail, place = text[start:], self._base + start
         read = [*readings(tail)]
         for kind, recognize in self._recognizers:
-            said, at = (text, self._base) if kind == SECRETS else (tail, place)
+            said, at = (text, self._base) if kind == FindingKind.SECRETS else (tail, place)
             for each in recognize(said):
                 yield AnswerFinding(kind, each.start + at, each.end + at)
             for other in read:
@@ -196,17 +186,17 @@ class AnswerScreen:
         self._unread_tokens = 0
         if self._classify(self._text.encode("utf-8", "replace").decode()):
             left = self._held[0].start
-            self._act(AnswerFinding(CLASSIFIED, left, left), rules.action, left)
+            self._act(AnswerFinding(FindingKind.CLASSIFIED, left, left), rules.action, left)
 
     def _act(self, found: AnswerFinding, action: str, left: int) -> None:
         self.kinds.add(found.kind)
         self.acted.add(action)
-        if action == BLOCK:
+        if action == Consequence.BLOCK:
             raise SealgateError(Reason.ANSWER_WITHHELD, found.kind)
-        if action == CUT:
+        if action == Consequence.CUT:
             place = max(found.start, left)
             self._cut_at = place if self._cut_at is None else min(place, self._cut_at)
-        elif action == MASK:
+        elif action == Consequence.MASK:
             self._masked.append(found)
 
     def _release(self, held: _Held) -> AnswerPart:

@@ -14,8 +14,7 @@ from sealgate.audit.reader import AuditReader, OpenedEntry
 from sealgate.cli.context import connected, other_logs, policy_history, profile
 from sealgate.cli.options import start_option
 from sealgate.cli.output import json_option, show_rows
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.principals import KEYID
+from sealgate.trust.policy import KEYID, Policy
 from sealgate.trust.receipts.answer_entry import READ
 
 _THRESHOLD = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")

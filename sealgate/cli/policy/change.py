@@ -16,9 +16,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.calls import send
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy, check_next_version
-from sealgate.trust.policy.chain import changes
-from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy import Policy, check_next_version, policy_changes
 from sealgate.v1.policy_pb2 import AcceptPolicyRequest
 from sealgate.v1.policy_pb2_grpc import PolicyServiceStub
 
@@ -131,7 +129,7 @@ def sign(
     if not yes:
         click.confirm(f"Sign version {successor.version} with {keyid}?", abort=True)
     if signed is None:
-        envelope = dsse.sign(PAYLOAD_TYPE, payload, key)
+        envelope = dsse.sign(Policy.PAYLOAD_TYPE, payload, key)
         file = file.with_suffix(".signed.json")
         with file.open("xb") as opened:
             opened.write(envelope.encode())
@@ -152,7 +150,7 @@ def accept(ctx: click.Context, file: Path, as_json: bool) -> None:
     """
     data = file.read_bytes()
     current, successor = _hand_in(ctx, data)
-    found = [str(change) for change in changes(current, successor)]
+    found = [str(change) for change in policy_changes(current, successor)]
     if as_json:
         fields = {"version": successor.version, "digest": successor.digest, "changes": found}
         show_fields(fields, as_json)
@@ -185,7 +183,7 @@ def accept_here(ctx: click.Context, file: Path) -> Policy:
     if len(kept) < needed:
         raise click.ClickException(f"{state_folder(ctx) / 'roots'} keeps no {needed} root keys")
     first, *others = (open_signer(str(path), ask_secret) for path in kept[:needed])
-    envelope = dsse.sign(PAYLOAD_TYPE, payload, first)
+    envelope = dsse.sign(Policy.PAYLOAD_TYPE, payload, first)
     for key in others:
         envelope = dsse.add_signature(envelope, key)
     _, successor = _hand_in(ctx, envelope.encode())
@@ -215,7 +213,7 @@ def _signers(envelope: Envelope) -> set[str]:
 
 def _show_changes(current: Policy, successor: Policy) -> None:
     click.echo(f"Version {successor.version} changes in version {current.version}:")
-    for change in changes(current, successor):
+    for change in policy_changes(current, successor):
         click.echo(f"  {change}")
 
 
@@ -224,7 +222,7 @@ def _missing(current: Policy, successor: Policy, envelope: Envelope) -> str:
     somebody's does not verify.
     """
     keys = current.root_keys() | successor.root_keys()
-    signers = dsse.verify(envelope, PAYLOAD_TYPE, keys)
+    signers = dsse.verify(envelope, Policy.PAYLOAD_TYPE, keys)
     lacking = [
         f"{policy.root.threshold - count} more of the {name} root's keys"
         for name, policy in (("present", current), ("new", successor))

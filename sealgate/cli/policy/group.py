@@ -15,8 +15,17 @@ from sealgate.cli.model.proposals import facts
 from sealgate.cli.options import EXISTING_FILE, policy_option
 from sealgate.cli.output import HelpfulGroup, json_option, show_fields, show_rows
 from sealgate.cli.policy import change
-from sealgate.trust.policy import DEFAULT_ALIAS, Policy, Right, document, next_policy
-from sealgate.trust.policy.rights import ACTION_ROLES, ALL, decide
+from sealgate.trust.policy import (
+    ACTION_ROLES,
+    DEFAULT_ALIAS,
+    OPTIONAL_SECTIONS,
+    WILDCARD,
+    Policy,
+    Right,
+    decide_rights,
+    next_policy,
+    optional_sections,
+)
 from sealgate.trust.transparency import origin_of
 
 RIGHT_COLUMNS = ("right", "for", "actions", "models", "aliases", "conditions")
@@ -39,7 +48,7 @@ def show(ctx: click.Context, policies: tuple[Path, ...], as_json: bool) -> None:
     rights = None
     if current.rights is not None:
         rights = [right_row(number, right) for number, right in enumerate(current.rights, 1)]
-    sections = document.optional_sections(current)
+    sections = optional_sections(current)
     keys = list(_keys(current))
     if as_json:
         logs = {"registry": current.registry_log, "answers": list(current.answer_logs)}
@@ -54,7 +63,7 @@ def show(ctx: click.Context, policies: tuple[Path, ...], as_json: bool) -> None:
         click.echo("\nIt has no section rights: the roles alone decide.")
     else:
         _show_table(rights, RIGHT_COLUMNS)
-    for name in document.OPTIONAL_SECTIONS:
+    for name in OPTIONAL_SECTIONS:
         if name in sections and name != "rights":
             click.echo(f"\n{name}")
             for line in facts(sections[name]):
@@ -186,7 +195,7 @@ Examples:
 )
 @click.argument("principal")
 @click.argument("action", type=click.Choice(sorted(ACTION_ROLES)))
-@click.option("--model", default=ALL, help="A model; default: all.")
+@click.option("--model", default=WILDCARD, help="A model; default: all.")
 @click.option("--alias", help="An alias, or * for all aliases and versions by number.")
 @click.option("--environment", default="", help="The gateway's environment; default: unknown.")
 @policy_option
@@ -209,9 +218,9 @@ def explain(
     """
     current = open_chain(read_chain(ctx, policies), profile(ctx, "auditor"))
     who = current.principal(principal)
-    default = DEFAULT_ALIAS if action in ("infer", "metadata") else ALL
+    default = DEFAULT_ALIAS if action in ("infer", "metadata") else WILDCARD
     target = current.target(action, model, default if alias is None else alias, environment)
-    decision = decide(current.rights, who.name, who.roles, target)
+    decision = decide_rights(current.rights, who.name, who.roles, target)
     right = current.rights[decision.right - 1] if current.rights and decision.right else None
     if as_json:
         said = right.to_json() if right else None

@@ -12,14 +12,26 @@ from typing import Any, Self
 
 from sealgate.trust import fields
 from sealgate.trust.canonical import check_digest
-from sealgate.trust.policy.principals import BLOCK, FLAG, RECORD, invalid
+from sealgate.trust.policy.principals import Consequence, invalid
 
-MASK, CUT = "mask", "cut"
-_ACTIONS = frozenset({BLOCK, CUT, MASK, FLAG, RECORD})
-SECRETS, PERSONAL, PROMPT, CANARY = FINDINGS = ("secrets", "personal", "prompt", "canary")
-CLASSIFIED = "classified"
-"""What a classifier finds in an answer, beside `FINDINGS`."""
-_CLASSIFIER_ACTIONS = _ACTIONS - {MASK}
+
+class FindingKind:
+    """What may be found in an answer."""
+
+    SECRETS = "secrets"
+    PERSONAL = "personal"
+    PROMPT = "prompt"
+    """The prompt that the answer repeats."""
+    CANARY = "canary"
+    CLASSIFIED = "classified"
+    """What a classifier finds; the others have an action of their own."""
+
+
+_ACTIONS = frozenset(
+    {Consequence.BLOCK, Consequence.CUT, Consequence.MASK, Consequence.FLAG, Consequence.RECORD}
+)
+_FINDINGS = (FindingKind.SECRETS, FindingKind.PERSONAL, FindingKind.PROMPT, FindingKind.CANARY)
+_CLASSIFIER_ACTIONS = _ACTIONS - {Consequence.MASK}
 _CLASSIFIER_FIELDS = ("version", "label", "action")
 HOLD_TOKENS = 48
 _MOST_TOKENS = 512
@@ -71,7 +83,7 @@ class AnswerRules:
 
     def __post_init__(self) -> None:
         found = self.actions or self.classifier
-        if not found or not set(self.actions) <= set(FINDINGS):
+        if not found or not set(self.actions) <= set(_FINDINGS):
             raise fields.malformed("rules for answers name what is looked for")
         if not {fields.text(action) for action in self.actions.values()} <= _ACTIONS:
             raise invalid("a finding in an answer leads to something that does not exist")
@@ -81,7 +93,7 @@ class AnswerRules:
             raise fields.malformed("there are more than 64 canaries")
         for digest in self.canaries:
             check_digest(digest)
-        if (CANARY in self.actions) != bool(self.canaries):
+        if (FindingKind.CANARY in self.actions) != bool(self.canaries):
             raise fields.malformed("canaries and what follows from them belong together")
 
     def to_json(self) -> dict[str, Any]:
@@ -92,9 +104,9 @@ class AnswerRules:
     @classmethod
     def from_json(cls, value: object) -> Self:
         given = fields.mapping(value)
-        known = (*FINDINGS, "canaries", "classifier")
+        known = (*_FINDINGS, "canaries", "classifier")
         read = fields.record(given, ["hold_tokens", *(name for name in known if name in given)])
-        actions = {name: fields.text(read[name]) for name in FINDINGS if name in read}
+        actions = {name: fields.text(read[name]) for name in _FINDINGS if name in read}
         canaries = fields.texts(read["canaries"]) if "canaries" in read else ()
         said = read.get("classifier")
         classifier = None if said is None else AnswerClassifierRules.from_json(said)

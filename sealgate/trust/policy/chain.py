@@ -15,7 +15,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PublicKey
-from sealgate.trust.policy.document import PAYLOAD_TYPE, Policy
+from sealgate.trust.policy.document import Policy
 from sealgate.trust.policy.principals import invalid
 
 
@@ -71,7 +71,7 @@ def open_policy_history(
     if not envelopes:
         raise invalid("there is no policy")
     # 1.
-    dsse.verify(envelopes[0], PAYLOAD_TYPE, root_keys, threshold)
+    dsse.verify(envelopes[0], Policy.PAYLOAD_TYPE, root_keys, threshold)
     history = [Policy.decode(envelopes[0].payload)]
     _check_own_root(history[0], envelopes[0])
     # 2. and 3.
@@ -81,7 +81,7 @@ def open_policy_history(
 
 
 def _follow(current: Policy, envelope: Envelope) -> Policy:
-    dsse.verify(envelope, PAYLOAD_TYPE, current.root_keys(), current.root.threshold)
+    dsse.verify(envelope, Policy.PAYLOAD_TYPE, current.root_keys(), current.root.threshold)
     successor = Policy.decode(envelope.payload)
     _check_own_root(successor, envelope)
     check_next_version(current, successor)
@@ -102,7 +102,7 @@ def check_next_version(current: Policy, successor: Policy) -> None:
 
 
 def _check_own_root(policy: Policy, envelope: Envelope) -> None:
-    dsse.verify(envelope, PAYLOAD_TYPE, policy.root_keys(), policy.root.threshold)
+    dsse.verify(envelope, Policy.PAYLOAD_TYPE, policy.root_keys(), policy.root.threshold)
 
 
 _LEAST = object()
@@ -124,7 +124,7 @@ class PolicyChange:
         return f"~ {self.path}: {self.before} -> {self.after}"
 
 
-def changes(before: Policy, after: Policy) -> tuple[PolicyChange, ...]:
+def policy_changes(before: Policy, after: Policy) -> tuple[PolicyChange, ...]:
     """Return every difference, sorted by path; none where the documents are the same.
 
     Principals are compared by name, other lists by what they hold: one whose order alone differs is

@@ -10,7 +10,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
@@ -39,7 +39,7 @@ from sealgate.trust.policy.promotion_rules import (
     SecurityKeyRules,
     UnscreenedRules,
 )
-from sealgate.trust.policy.rights import ALL, RequestedAction, Right, allows, check_known
+from sealgate.trust.policy.rights import WILDCARD, RequestedAction, Right, allows, check_known
 from sealgate.trust.policy.screening import PLAIN, ScreeningPolicy, ScreeningRules
 from sealgate.trust.policy.validity import FormerLogKeys, GracePeriod, Withdrawals
 from sealgate.trust.times import parse_time
@@ -91,10 +91,6 @@ def read_optional_sections(document: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-TYPE = "sealgate/policy/v1"
-PAYLOAD_TYPE = "application/vnd.sealgate.policy.v1+json"
-
-
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A policy whose content has been checked; `open_policy` checks its signatures.
@@ -103,6 +99,9 @@ class Policy:
     of logs (C2SP signed note). `rights`, `risk` and `evidence` are None where there is no such
     section. Raises SealgateError: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
     """
+
+    TYPE: ClassVar[str] = "sealgate/policy/v1"
+    PAYLOAD_TYPE: ClassVar[str] = "application/vnd.sealgate.policy.v1+json"
 
     version: int
     issued: str
@@ -178,7 +177,7 @@ class Policy:
     def encode(self) -> bytes:
         """Return the canonical JSON, the payload of a policy's envelope."""
         document = {
-            "type": TYPE,
+            "type": Policy.TYPE,
             "version": self.version,
             "issued": self.issued,
             "expires": self.expires,
@@ -195,7 +194,7 @@ class Policy:
         names = ("version", "issued", "expires", "keys", "root", "principals", "logs")
         document = fields.mapping(canonical.decode(payload))
         extra = [name for name in OPTIONAL_SECTIONS if name in document]
-        outer = fields.record(document, (*names, *PolicyRules.FIELDS, *extra), TYPE)
+        outer = fields.record(document, (*names, *PolicyRules.FIELDS, *extra), Policy.TYPE)
         keys = fields.mapping(outer["keys"])
         logs = fields.record(outer["logs"], ("registry", "answers"))
         return cls(
@@ -223,7 +222,7 @@ class Policy:
 
     def target(self, action: str, model: str, alias: str, environment: str = "") -> RequestedAction:
         """Return what somebody wants to do in an environment, with the model's risk tier."""
-        tier = UNKNOWN if self.risk is None or model == ALL else self.risk.tier(model)
+        tier = UNKNOWN if self.risk is None or model == WILDCARD else self.risk.tier(model)
         return RequestedAction(action, model, alias, environment, tier)
 
     def check_right(self, principal: Principal, target: RequestedAction) -> None:

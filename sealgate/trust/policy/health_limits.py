@@ -19,11 +19,11 @@ from typing import Any, Self
 
 from sealgate.trust import fields
 from sealgate.trust.fields import check_name
-from sealgate.trust.policy.rights import ALL
+from sealgate.trust.policy.principals import Consequence
+from sealgate.trust.policy.rights import WILDCARD
 
 _SIZES = ("window_seconds", "minimum_requests")
 _LONGEST_WINDOW = 86400
-ALARM, ROLLBACK = "alarm", "rollback"
 _OUTCOME_SIZES = ("window_seconds", "minimum_outcomes", "action")
 _LONGEST_OUTCOMES = 400 * 86400
 # Of a promotion a gateway keeps so many at least: a limit that needs more would never act.
@@ -82,12 +82,12 @@ class HealthRules:
 
     def __post_init__(self) -> None:
         for model, aliases in self.models.items():
-            for name in (*aliases, *(() if model == ALL else (model,))):
+            for name in (*aliases, *(() if model == WILDCARD else (model,))):
                 check_name(name)
 
     def limits(self, model: str, alias: str) -> HealthLimits | None:
         """Return the limits of an alias: those of its model, if the section names it."""
-        aliases = self.models.get(model, self.models.get(ALL, {}))
+        aliases = self.models.get(model, self.models.get(WILDCARD, {}))
         return aliases.get(alias)
 
     def to_json(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class OutcomeLimits:
             raise fields.malformed("a window lasts a second to 400 days")
         if fields.integer(self.minimum_outcomes, 1) > _MOST_OUTCOMES:
             raise fields.malformed(f"a limit needs at most {_MOST_OUTCOMES} outcomes")
-        if self.action not in (ALARM, ROLLBACK):
+        if self.action not in (Consequence.ALARM, Consequence.ROLLBACK):
             raise fields.malformed("a limit alarms or rolls back")
         for percent in (self.accuracy_percent, self.ece_percent, self.group_gap_percent):
             if percent is not None and fields.integer(percent) > 100:
@@ -197,12 +197,12 @@ class OutcomeRules:
     models: Mapping[str, ModelOutcomes]
 
     def __post_init__(self) -> None:
-        for model in self.models.keys() - {ALL}:
+        for model in self.models.keys() - {WILDCARD}:
             check_name(model)
 
     def of(self, model: str) -> ModelOutcomes | None:
         """What is taken of a model, by its own name if the section has it; None for nothing."""
-        return self.models.get(model, self.models.get(ALL))
+        return self.models.get(model, self.models.get(WILDCARD))
 
     def returned(self) -> list[tuple[str, str]]:
         """The (model or `*`, alias) that a limit rolls back."""
@@ -210,7 +210,7 @@ class OutcomeRules:
             (model, alias)
             for model, rules in self.models.items()
             for alias, limits in rules.aliases.items()
-            if limits.action == ROLLBACK
+            if limits.action == Consequence.ROLLBACK
         ]
 
     def to_json(self) -> dict[str, Any]:

@@ -26,23 +26,45 @@ from sealgate.trust.canonical import raw
 from sealgate.trust.fields import SPIFFE_ID, check_name
 from sealgate.trust.keys import ECDSA_P256, PublicKey
 from sealgate.trust.keys.webauthn import Passkey
-from sealgate.trust.policy.rights import STAFF
+from sealgate.trust.policy.rights import STAFF_ROLES
 
 # People's roles, then those of services.
-ROLES = frozenset(
+ALL_ROLES = frozenset(
     {"client", "auditor", "publisher", "approver", "admin"}
     | {"freshness", "evidence", "rollback", "log", "engine", "monitor", "events"}
 )
-# What a verdict may lead to: the answer is withheld; its most likely class alone is given; it is
-# given and flagged; given.
-BLOCK, LABEL_ONLY, FLAG, RECORD = "block", "label-only", "flag", "record"
-ACTIONS = frozenset({BLOCK, LABEL_ONLY, FLAG, RECORD})
+
+
+class Consequence:
+    """What may follow from a verdict, a finding in an answer, a session or a limit.
+
+    Each section of the policy takes some of them, and says in its rules what they mean there.
+    """
+
+    RECORD = "record"
+    FLAG = "flag"
+    LABEL_ONLY = "label-only"
+    """The most likely class leaves, and nothing else of the answer."""
+    STEP_UP = "step-up"
+    """The answer is withheld until a second person allows the request (see `allowances`)."""
+    BLOCK = "block"
+    MASK = "mask"
+    CUT = "cut"
+    SLOW = "slow"
+    ALERT = "alert"
+    ALARM = "alarm"
+    ROLLBACK = "rollback"
+
+
+_ACTIONS = frozenset(
+    {Consequence.BLOCK, Consequence.LABEL_ONLY, Consequence.FLAG, Consequence.RECORD}
+)
 
 KEYID = re.compile(r"[0-9a-f]{64}")
 _IDENTITY = re.compile(
     r"mtls:[^\x00-\x1f\x7f]{1,256}|jwt:[^\s\x00-\x1f\x7f]{1,512} \S{1,256}|spiffe:" + SPIFFE_ID
 )
-_PEOPLE = STAFF | {"client"}
+_PEOPLE = STAFF_ROLES | {"client"}
 _LONGEST = 500
 _SIGSTORE_FIELDS = ("identity", "issuer", "trusted_root")
 
@@ -93,7 +115,7 @@ class Principal:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if not ROLES.issuperset(fields.unique(self.roles)):
+        if not ALL_ROLES.issuperset(fields.unique(self.roles)):
             raise invalid(f"{self.name} has a role that does not exist")
         _check_keyids(self.keys)
         for identity in fields.unique(self.identities):
@@ -120,7 +142,7 @@ class PolicyRules:
     """Rules for approvals, verdicts and the lifetime of statements.
 
     `approvals`: alias to the number of people who must approve. `adversarial` and `suspect`:
-    what such a verdict leads to, one of ACTIONS. `freshness_seconds`: the longest life of a
+    what such a verdict leads to, one of _ACTIONS. `freshness_seconds`: the longest life of a
     freshness statement. `grace_seconds`: how long after it a gateway may serve what it has.
     """
 
@@ -136,7 +158,7 @@ class PolicyRules:
         for alias, count in self.approvals.items():
             check_name(alias)
             fields.integer(count, 1)
-        if not {self.adversarial, self.suspect} <= ACTIONS:
+        if not {self.adversarial, self.suspect} <= _ACTIONS:
             raise invalid("a verdict leads to something that does not exist")
         fields.integer(self.freshness_seconds, 1)
         fields.integer(self.grace_seconds)
@@ -146,7 +168,11 @@ class PolicyRules:
 
         Raises SealgateError(POLICY_INVALID) for a verdict of which the policy says nothing.
         """
-        actions = {"clean": RECORD, "suspect": self.suspect, "adversarial": self.adversarial}
+        actions = {
+            "clean": Consequence.RECORD,
+            "suspect": self.suspect,
+            "adversarial": self.adversarial,
+        }
         if verdict not in actions:
             raise invalid("it has no rule for the verdict")
         return actions[verdict]

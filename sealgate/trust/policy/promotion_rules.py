@@ -19,7 +19,7 @@ renews it.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
@@ -74,18 +74,6 @@ class RiskTiers:
         return cls(models, {tier: fields.mapping(item) for tier, item in approvals.items()})
 
 
-MAKERS = ("publisher", "evidence")
-"""The roles of which a maker has one in any case."""
-RED_TEAM = "red-team"
-"""The kind of a report on attacks by whoever decides on a version, or is to be told of it."""
-OUTCOME_REPORT = "outcome-report"
-"""The kind of a report on what was true of a version's answers."""
-ATTACHED = frozenset({RED_TEAM, OUTCOME_REPORT})
-"""The kinds that come after the version, beside what a proposal names."""
-ATTACHERS = ("publisher", "approver", "admin")
-"""The roles of which the maker of such an item has one."""
-
-
 @dataclass(frozen=True, slots=True)
 class EvidenceRules:
     """`makers`: each kind that must be there, to the roles of which its maker has one.
@@ -93,12 +81,23 @@ class EvidenceRules:
     Raises SealgateError: DOCUMENT_MALFORMED, NAME_MALFORMED or POLICY_INVALID.
     """
 
+    MAKERS: ClassVar[tuple[str, ...]] = ("publisher", "evidence")
+    """The roles of which a maker has one in any case."""
+    RED_TEAM: ClassVar[str] = "red-team"
+    """The kind of a report on attacks by whoever decides on a version, or is to be told of it."""
+    OUTCOME_REPORT: ClassVar[str] = "outcome-report"
+    """The kind of a report on what was true of a version's answers."""
+    ATTACHED: ClassVar[frozenset[str]] = frozenset({RED_TEAM, OUTCOME_REPORT})
+    """The kinds that come after the version, beside what a proposal names."""
+    ATTACHERS: ClassVar[tuple[str, ...]] = ("publisher", "approver", "admin")
+    """The roles of which the maker of such an item has one."""
+
     makers: Mapping[str, tuple[str, ...]]
 
     def __post_init__(self) -> None:
         for kind, roles in self.makers.items():
             check_name(kind)
-            if not fields.unique(roles) or not set(roles) <= set(MAKERS):
+            if not fields.unique(roles) or not set(roles) <= set(EvidenceRules.MAKERS):
                 raise SealgateError(
                     Reason.POLICY_INVALID, f"evidence {kind} is made by no such role"
                 )
@@ -113,7 +112,7 @@ class EvidenceRules:
         """Raises SealgateError(ROLE_TOO_LOW) if none of these roles may make that kind of
         evidence.
         """
-        if set(self.makers.get(kind, MAKERS)).isdisjoint(roles):
+        if set(self.makers.get(kind, EvidenceRules.MAKERS)).isdisjoint(roles):
             raise SealgateError(Reason.ROLE_TOO_LOW, f"evidence {kind}")
 
     def to_json(self) -> dict[str, Any]:
@@ -234,6 +233,6 @@ class ReviewRules:
         return cls(fields.mapping(outer["days"]), named)
 
 
-def end_of(approved: datetime, days: int) -> datetime:
+def approval_end(approved: datetime, days: int) -> datetime:
     """Until when an approval of that time counts."""
     return approved + timedelta(days=days)

@@ -17,21 +17,21 @@ from typing import Any, ClassVar, Self
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.fields import check_name
-from sealgate.trust.policy.promotion_rules import ATTACHERS
+from sealgate.trust.policy.promotion_rules import EvidenceRules
 
-ALL = "*"
+WILDCARD = "*"
 DEFAULT_ALIAS = "production"
 """What a request is for that names neither an alias nor a version."""
-STAFF = frozenset({"auditor", "publisher", "approver", "admin"})
+STAFF_ROLES = frozenset({"auditor", "publisher", "approver", "admin"})
 """The roles of people who read all of what they may read."""
 ACTION_ROLES: Mapping[str, frozenset[str]] = {
     "infer": frozenset({"client"}),
     # A client reports on its own answers, a monitor on everybody's.
     "report": frozenset({"client", "monitor"}),
-    "metadata": STAFF | {"client"},
-    "read": STAFF | {"monitor", "rollback", "events"},
+    "metadata": STAFF_ROLES | {"client"},
+    "read": STAFF_ROLES | {"monitor", "rollback", "events"},
     "publish": frozenset({"publisher"}),
-    "attach": frozenset(ATTACHERS),
+    "attach": frozenset(EvidenceRules.ATTACHERS),
     "propose": frozenset({"publisher", "admin"}),
     "approve": frozenset({"approver"}),
     "promote": frozenset({"admin"}),
@@ -49,8 +49,8 @@ class RequestedAction:
     """
 
     action: str
-    model: str = ALL
-    alias: str = ALL
+    model: str = WILDCARD
+    alias: str = WILDCARD
     environment: str = ""
     risk_tier: str = ""
 
@@ -87,10 +87,10 @@ class Right:
         if not ACTION_ROLES.keys() >= set(self.actions):
             raise _invalid("a right names an action that does not exist")
         for patterns in (self.models, self.aliases):
-            if ALL in patterns and len(patterns) > 1:
+            if WILDCARD in patterns and len(patterns) > 1:
                 raise _invalid("a right names something beside *")
             for pattern in patterns:
-                if pattern != ALL:
+                if pattern != WILDCARD:
                     check_name(pattern)
         for name in (*self.environments, *self.risk_tiers):
             check_name(name)
@@ -103,8 +103,8 @@ class Right:
         """Whether the right is for that action on that model and alias, conditions apart."""
         return (
             asked.action in self.actions
-            and (self.models == (ALL,) or asked.model in self.models)
-            and (self.aliases == (ALL,) or asked.alias in self.aliases)
+            and (self.models == (WILDCARD,) or asked.model in self.models)
+            and (self.aliases == (WILDCARD,) or asked.alias in self.aliases)
         )
 
     def unmet(self, asked: RequestedAction) -> str:
@@ -148,7 +148,7 @@ def allows(
     )
 
 
-def decide(
+def decide_rights(
     rights: tuple[Right, ...] | None,
     principal: str,
     roles: tuple[str, ...],

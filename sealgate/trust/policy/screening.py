@@ -26,25 +26,20 @@ from sealgate.trust import fields
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy.answers import AnswerRules
-from sealgate.trust.policy.principals import (
-    BLOCK,
-    FLAG,
-    LABEL_ONLY,
-    RECORD,
-    ROLES,
-    PolicyRules,
-    invalid,
-)
-from sealgate.trust.policy.rights import ALL
+from sealgate.trust.policy.principals import ALL_ROLES, Consequence, PolicyRules, invalid
+from sealgate.trust.policy.rights import WILDCARD
 
-STEP_UP = "step-up"
-"""The answer is withheld until a second person allows the request (see `allowances`)."""
-STRICTEST_FIRST = (BLOCK, STEP_UP, LABEL_ONLY, FLAG, RECORD)
+STRICTEST_FIRST = (
+    Consequence.BLOCK,
+    Consequence.STEP_UP,
+    Consequence.LABEL_ONLY,
+    Consequence.FLAG,
+    Consequence.RECORD,
+)
 DISAGREEMENT = "disagreement"
-SLOW, ALERT = "slow", "alert"
-"""A session that looks like an attack is answered later, or is told of and nothing else."""
-_SESSION_ACTIONS = (BLOCK, LABEL_ONLY, SLOW, ALERT)
-_GUARD_ACTIONS = (BLOCK, FLAG, RECORD)
+# A session that looks like an attack may also be answered later, or told of and nothing else.
+_SESSION_ACTIONS = (Consequence.BLOCK, Consequence.LABEL_ONLY, Consequence.SLOW, Consequence.ALERT)
+_GUARD_ACTIONS = (Consequence.BLOCK, Consequence.FLAG, Consequence.RECORD)
 _GUARD_FIELDS = ("version", "label", "action")
 _WIDEST_MARGIN = 100_000
 _MOST_CLASSES, _DIGITS = 16, 9
@@ -99,7 +94,7 @@ class StepUpRule:
     seconds: int
 
     def __post_init__(self) -> None:
-        if fields.text(self.role) not in ROLES:
+        if fields.text(self.role) not in ALL_ROLES:
             raise invalid("a step-up names a role that does not exist")
         if not 1 <= fields.integer(self.seconds) <= _LONGEST_SECONDS:
             raise fields.malformed("an allowance lasts a second to thirty days")
@@ -132,7 +127,7 @@ class SessionRules:
             raise fields.malformed("what follows lasts a second to thirty days")
         if fields.integer(self.slow_ms) > _LONGEST_HOLD_MS:
             raise fields.malformed("nobody is delayed for longer than a minute")
-        if (SLOW in (self.search, self.extraction)) != bool(self.slow_ms):
+        if (Consequence.SLOW in (self.search, self.extraction)) != bool(self.slow_ms):
             raise fields.malformed("slow, and nothing else, needs slow_ms")
 
     def to_json(self) -> dict[str, Any]:
@@ -225,14 +220,14 @@ class ScreeningRules:
     answers: AnswerRules | None = None
 
     def __post_init__(self) -> None:
-        if not ROLES.issuperset(self.roles):
+        if not ALL_ROLES.issuperset(self.roles):
             raise invalid("screens name a role that does not exist")
         if max(map(fields.integer, (self.hold_ms, self.suspect_hold_ms))) > _LONGEST_HOLD_MS:
             raise fields.malformed("no answer is held for longer than a minute")
         if not isinstance(self.hold_stage, bool):
             raise fields.malformed("hold_stage is true or false")
         said = [self.verdicts, *self.roles.values()]
-        steps = any(STEP_UP in item.actions().values() for item in said)
+        steps = any(Consequence.STEP_UP in item.actions().values() for item in said)
         if steps and self.step_up is None:
             raise invalid("a verdict steps up, and nobody may allow it")
 
@@ -249,9 +244,9 @@ class ScreeningRules:
         """
         said = tuple(roles)
         action = self.action(verdict, said, rules)
-        if action == BLOCK:
+        if action == Consequence.BLOCK:
             action = self.action("suspect", said, rules)
-        return LABEL_ONLY if action == BLOCK else action
+        return Consequence.LABEL_ONLY if action == Consequence.BLOCK else action
 
     def with_disagreement(self, action: str, roles: Iterable[str]) -> str:
         """The stricter of a verdict's action and of what disagreement leads to."""
@@ -308,12 +303,12 @@ class ScreeningPolicy:
 
     def __post_init__(self) -> None:
         for model in self.models:
-            if model != ALL:
+            if model != WILDCARD:
                 check_name(model)
 
     def of(self, model: str) -> ScreeningRules:
         """Return the model's own screen, or that of `*`, or one that says nothing."""
-        return self.models.get(model, self.models.get(ALL, PLAIN))
+        return self.models.get(model, self.models.get(WILDCARD, PLAIN))
 
     def to_json(self) -> dict[str, Any]:
         return {model: screen.to_json() for model, screen in self.models.items()}

@@ -16,20 +16,20 @@ from sealgate.trust import fields
 from sealgate.trust.policy.document import Policy
 from sealgate.trust.policy.rights import DEFAULT_ALIAS
 
-CANARY = "canary"
-SHADOW = "shadow"
+CANARY_ALIAS = "canary"
+SHADOW_ALIAS = "shadow"
 _SPACE = 1 << 64
 
 
 def check_share(alias: str, share: int) -> None:
     """Check the percentage of a proposal for an alias. Raises SealgateError(DOCUMENT_MALFORMED)."""
-    if fields.integer(share) > 100 or (share and alias not in (CANARY, SHADOW)):
+    if fields.integer(share) > 100 or (share and alias not in (CANARY_ALIAS, SHADOW_ALIAS)):
         raise fields.malformed("a share is a percentage, of canary or shadow")
 
 
 def approvals_for(policy: Policy, model: str, alias: str, share: int) -> int:
     """Return how many people must approve. Raises SealgateError(ALIAS_UNKNOWN)."""
-    aliases = {alias, DEFAULT_ALIAS} if alias == CANARY and share else {alias}
+    aliases = {alias, DEFAULT_ALIAS} if alias == CANARY_ALIAS and share else {alias}
     return max(policy.approvals_for(name, model) for name in aliases)
 
 

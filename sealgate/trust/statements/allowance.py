@@ -14,8 +14,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import dsse, fields
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.screening import StepUpRule
+from sealgate.trust.policy import Policy, StepUpRule
 from sealgate.trust.statements import base as form
 from sealgate.trust.statements.base import Check, Statement
 from sealgate.trust.times import CLOCK_SKEW, parse_time

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from sealgate.trust import fields
 from sealgate.trust.canonical import check_digest
-from sealgate.trust.policy.shares import check_share
+from sealgate.trust.policy import check_share
 from sealgate.trust.statements import base as form
 from sealgate.trust.statements.base import Check, Statement
 

@@ -14,17 +14,10 @@ from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
 from sealgate.trust.keys.webauthn import Assertion
-from sealgate.trust.policy import Policy
-from sealgate.trust.policy.promotion_rules import end_of
-from sealgate.trust.policy.shares import approvals_for
+from sealgate.trust.policy import Policy, approval_end, approvals_for
 from sealgate.trust.statements.base import Statement
 from sealgate.trust.statements.covering import PointerBundle
-from sealgate.trust.statements.types import (
-    ROLLBACK,
-    Approval,
-    Pointer,
-    Proposal,
-)
+from sealgate.trust.statements.types import ROLLBACK, Approval, Pointer, Proposal
 from sealgate.trust.times import CLOCK_SKEW, parse_time
 
 _S = TypeVar("_S", bound=Statement)
@@ -225,7 +218,7 @@ def _check_approvals(
 def _counts(approval: Approval, days: int, moment: datetime) -> bool:
     """Say whether an approval, which counts for so many days, does at that moment."""
     approved = parse_time(approval.time)
-    return approved <= moment + CLOCK_SKEW and moment <= end_of(approved, days)
+    return approved <= moment + CLOCK_SKEW and moment <= approval_end(approved, days)
 
 
 def review_end(bundle: PointerBundle, policy: Policy) -> datetime | None:
@@ -248,7 +241,7 @@ def review_end(bundle: PointerBundle, policy: Policy) -> datetime | None:
     if not times or len(times) < needed:
         # The policy asks for more people than it did.
         return min(parse_time(proposal.created), moment)
-    return end_of(times[max(needed, 1) - 1], days)
+    return approval_end(times[max(needed, 1) - 1], days)
 
 
 def _is_native(envelope: Envelope, policy: Policy) -> bool:

@@ -12,14 +12,14 @@ from registry.state.unit_of_work import RequestKey
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.policy import EvidenceRules
 from sealgate.trust.statements import Evidence, sign_statement
 from tests.support.builders.documents.people import VERSION_DIGEST, at, key, refused
 from tests.support.harness.registry import RegistryHarness
 
 
 def a_report(version: VersionRecord, maker: str = "anna", **changes: Any) -> bytes:
-    report = Evidence(RED_TEAM, version.digest, maker, at(), {"attacks": {}})
+    report = Evidence(EvidenceRules.RED_TEAM, version.digest, maker, at(), {"attacks": {}})
     return sign_statement(replace(report, **changes), key(maker)).encode()
 
 
@@ -113,7 +113,7 @@ def test_what_is_not_theirs_or_not_about_it_is_refused(
 
 def test_a_signature_of_another_is_refused(harness: RegistryHarness) -> None:
     version = harness.publish("one")
-    report = Evidence(RED_TEAM, version.digest, "anna", at(), {})
+    report = Evidence(EvidenceRules.RED_TEAM, version.digest, "anna", at(), {})
     with refused(Reason.SIGNER_MISMATCH):
         attach(harness, sign_statement(report, key("arne")).encode())
     with refused(Reason.DOCUMENT_MALFORMED):

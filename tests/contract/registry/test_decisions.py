@@ -12,7 +12,7 @@ from registry.state.records import VersionRecord
 from sealgate.audit.decision import HOLDS, DecisionStep, Examination
 from sealgate.audit.entries import LogExcerpt
 from sealgate.audit.reader import OpenedEntry
-from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.policy import EvidenceRules
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import FIELDS
 from sealgate.trust.statements import Evidence, sign_statement
@@ -112,7 +112,7 @@ def test_a_report_that_was_attached_is_told_and_held_to_its_version(
 ) -> None:
     one, _ = history
     for version, maker in ((one, "anna"), (harness.publish("three"), "otto")):
-        report = Evidence(RED_TEAM, version.digest, maker, at(), {"attacks": {}})
+        report = Evidence(EvidenceRules.RED_TEAM, version.digest, maker, at(), {"attacks": {}})
         envelope = sign_statement(report, key(maker)).encode()
         harness.registry.attachments.attach(maker, "digits", version.version, envelope)
     found = findings(harness, one, 1, NOW + 0.5 * MINUTE)

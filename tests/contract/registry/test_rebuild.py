@@ -34,9 +34,8 @@ from registry.state.replay import replay
 from registry.state.unit_of_work import Ledger, RequestKey
 from registry.uploads.collection import Collector
 from sealgate.trust.canonical import sha256
-from sealgate.trust.policy import Principal
+from sealgate.trust.policy import EvidenceRules, Principal
 from sealgate.trust.policy.principals import Passkeys
-from sealgate.trust.policy.promotion_rules import RED_TEAM
 from sealgate.trust.policy.screening import ScreeningPolicy, ScreeningRules, StepUpRule
 from sealgate.trust.statements import Comment, Evidence, sign_statement
 from sealgate.trust.statements.covering import EngineCounts
@@ -97,7 +96,7 @@ def busy_harness(empty_harness: RegistryHarness, tmp_path: Path) -> RegistryHarn
     registry.allowances.use(sign_statement(word, key("anna")), held(word))
     registry.drifts.withdraw("gateway", ANSWER_LOG, "digits", 1, {"requests": 300})
     digest = registry.versions.get("digits", 1).digest
-    report = Evidence(RED_TEAM, digest, "anna", at(), {"attacks": {}})
+    report = Evidence(EvidenceRules.RED_TEAM, digest, "anna", at(), {"attacks": {}})
     envelope = sign_statement(report, key("anna")).encode()
     registry.attachments.attach("anna", "digits", 1, envelope)
     registry.erasures.add("carla", ANSWER_LOG, "e" * 64, PlannedErasure(2, 300, "f" * 64))

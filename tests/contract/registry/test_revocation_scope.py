@@ -9,8 +9,7 @@ from registry.state.records import VersionRecord
 from sealgate.audit.entries import live_pointers
 from sealgate.reasons import Reason
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import Right
-from sealgate.trust.policy.rights import ALL
+from sealgate.trust.policy import WILDCARD, Right
 from sealgate.trust.statements import Freshness, oms
 from sealgate.trust.statements.covering import revoked_model
 from sealgate.trust.times import format_time
@@ -22,7 +21,7 @@ from tests.support.oracles.intruder import engine_of, follow, publish
 
 
 def may_revoke(*models: str) -> tuple[Right, ...]:
-    return (Right((), ("admin",), ("revoke",), models, (ALL,)),)
+    return (Right((), ("admin",), ("revoke",), models, (WILDCARD,)),)
 
 
 class Scene:
@@ -96,15 +95,15 @@ def test_nobody_keeps_a_version_from_being_revoked_by_registering_its_bytes(
 
 @pytest.mark.parametrize("first", ["theirs", "own"])
 def test_who_may_revoke_every_model_revokes_the_bytes(harness: RegistryHarness, first: str) -> None:
-    scene = Scene(harness, ALL)
+    scene = Scene(harness, WILDCARD)
     harness.revoke(getattr(scene, first))
     assert scene.revoked() == (scene.own.digest,)
     assert scene.answering() == set()
 
 
 def test_a_right_in_one_environment_is_none_over_every_model(harness: RegistryHarness) -> None:
-    scene = Scene(harness, ALL)
-    (right,) = may_revoke(ALL)
+    scene = Scene(harness, WILDCARD)
+    (right,) = may_revoke(WILDCARD)
     harness.accept(rights=(replace(right, environments=("staging",)),))
     harness.revoke(scene.own)
     assert scene.answering() == {"digits"}
@@ -112,7 +111,7 @@ def test_a_right_in_one_environment_is_none_over_every_model(harness: RegistryHa
 
 def test_an_earlier_revocation_keeps_its_effect(harness: RegistryHarness) -> None:
     """What was revoked while one right was over all stays revoked under narrower rights."""
-    scene = Scene(harness, ALL)
+    scene = Scene(harness, WILDCARD)
     harness.revoke(scene.own)
     harness.accept(rights=may_revoke("test"))
     assert scene.answering() == set()

@@ -12,7 +12,7 @@ from sealgate.setup.installation import Installation, Ports
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy import Policy
 
 CLIENTS = {
     "principals": [],
@@ -46,7 +46,7 @@ def successor(state, path, roots=(1, 2), **changes):
     first = Envelope.decode((state / "trust" / "policy.json").read_bytes())
     document = json.loads(first.payload) | {"version": 2} | changes
     keys = [load_private_key(state / "roots" / f"root-{n}.key") for n in roots]
-    path.write_bytes(dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *keys).encode())
+    path.write_bytes(dsse.sign(Policy.PAYLOAD_TYPE, canonical.encode(document), *keys).encode())
     return str(path)
 
 

@@ -12,7 +12,7 @@ from inference.screening.traffic import TrafficFolder
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.policy import EvidenceRules
 from sealgate.trust.statements import Evidence, open_statement
 from tests.support.harness.gateway import DATA, MODELS, running
 
@@ -81,7 +81,7 @@ def test_a_red_teams_report_is_evidence_of_the_version(harness, clean, tmp_path)
     policy = harness.governance("auditor").policy()
     envelope = Envelope.decode(output.read_bytes())
     item = open_statement(envelope, Evidence, policy, ("approver",))
-    assert (item.kind, item.maker, item.body) == (RED_TEAM, "approver-1", report)
+    assert (item.kind, item.maker, item.body) == (EvidenceRules.RED_TEAM, "approver-1", report)
     assert item.version_digest == detector(harness, 1)[1]
     # A signed report is never overwritten.
     assert harness.command(*words, person="approver-1").exit_code != 0
@@ -96,7 +96,7 @@ def test_an_attached_report_is_shown_to_who_decides_and_to_auditors(harness, cle
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     shown = json.loads(harness.command("model", "show", "digits", "1", "--json").output)
-    (item,) = [e for e in shown["evidence"] if e["kind"] == RED_TEAM]
+    (item,) = [e for e in shown["evidence"] if e["kind"] == EvidenceRules.RED_TEAM]
     assert (item["maker"], item["body"]) == ("approver-1", report)
     assert "red-team, by approver-1" in harness.command("model", "show", "digits", "1").output
     # The proposal came before it, does not name it, and stands.

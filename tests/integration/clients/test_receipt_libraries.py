@@ -10,7 +10,6 @@ from sealgate.tensors import parameters_digest
 from sealgate.trust import dsse
 from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy, PolicyRoot
-from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.receipts.answer_entry import tensors_digest
 from sealgate.trust.transparency import ml_dsa
 from sealgate.trust.transparency.ml_dsa import LogCosigners, MlDsaKey, PairedSigner
@@ -75,7 +74,7 @@ def test_root_keys_may_be_of_p256(library: ReceiptLibrary) -> None:
     roots = [p256_key(name) for name in ("west", "east")]
     keys = {**make_policy().keys, **{root.public.keyid: root.public for root in roots}}
     policy = make_policy(keys=keys, root=PolicyRoot(tuple(r.public.keyid for r in roots), 2))
-    signed = dsse.sign(PAYLOAD_TYPE, policy.encode(), *roots).encode().decode()
+    signed = dsse.sign(Policy.PAYLOAD_TYPE, policy.encode(), *roots).encode().decode()
     case = replace(under(policy), policies=(signed,), root_keys=tuple(r.public.pem for r in roots))
     other = replace(case, policies=(signed.replace('"sig":"ME', '"sig":"MD', 1),))
     assert [verdict(case), library.verdicts([case, other])] == ["", ["", verdict(other)]]

@@ -22,7 +22,7 @@ from sealgate.setup.credentials import AUDIENCE, ISSUER, CertificateAuthority
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy import Policy
 from tests.support.harness.gateway import GatewayHarness, refusal
 from tests.support.harness.servers.issuer import P256, RSA, jwk, jwks, serving
 from tests.support.oracles.disk import contents
@@ -38,7 +38,7 @@ def add_to_policy(state, **identities):
     for person in document["principals"]:
         person["identities"] += identities.get(person["name"], [])
     roots = [load_private_key(state / "roots" / f"root-{number}.key") for number in (1, 2)]
-    path.write_bytes(dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots).encode())
+    path.write_bytes(dsse.sign(Policy.PAYLOAD_TYPE, canonical.encode(document), *roots).encode())
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from sealgate.setup.credentials import ISSUER, CertificateAuthority, mint_token
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time
 from sealgate.v1.credential_pb2 import CreateApiKeyRequest
 from sealgate.v1.credential_pb2_grpc import CredentialServiceStub
@@ -52,7 +52,7 @@ def harness(tmp_path_factory, transport):
             known = {f"jwt:{ISSUER} {name}", f"mtls:{name}", f"spiffe:{spiffe(name)}"}
             person["identities"] = sorted(known | set(person["identities"]))
     roots = [load_private_key(harness.state / "roots" / f"root-{number}.key") for number in (1, 2)]
-    path.write_bytes(dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots).encode())
+    path.write_bytes(dsse.sign(Policy.PAYLOAD_TYPE, canonical.encode(document), *roots).encode())
     callers = harness.state / "tls" / "callers.pem"
     callers.write_bytes(callers.read_bytes() + CALLERS.pem)
     configuration = harness.state / "gateway.toml"

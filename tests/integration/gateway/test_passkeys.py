@@ -13,7 +13,7 @@ from sealgate.setup.credentials import mint_token
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy import Policy
 from sealgate.trust.statements import Approval
 from sealgate.trust.times import format_time
 from sealgate.v1 import credential_pb2 as messages
@@ -36,7 +36,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness
     anna = {"name": "anna", "roles": ["approver"], "keys": [ANNA.keyid], "identities": []}
     document |= {"version": 2, "principals": [*document["principals"], anna]}
     roots = [load_private_key(harness.state / "roots" / f"root-{n}.key") for n in (1, 2)]
-    envelope = dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots)
+    envelope = dsse.sign(Policy.PAYLOAD_TYPE, canonical.encode(document), *roots)
     (harness.state / "next.json").write_bytes(envelope.encode())
     harness.start()
     done = harness.command("policy", "accept", str(harness.state / "next.json"))

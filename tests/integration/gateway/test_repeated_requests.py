@@ -17,7 +17,7 @@ from sealgate.reasons import Reason
 from sealgate.remote import connect
 from sealgate.remote.calls import repeat, send
 from sealgate.trust.canonical import sha256
-from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.policy import EvidenceRules
 from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.trust.statements import Evidence, Manifest, sign_statement
 from sealgate.trust.times import format_time
@@ -136,7 +136,9 @@ def test_a_report_is_attached_once(harness, cut_off):
         .GetVersion(GetVersionRequest(name="models/digits/versions/1"))
         .version
     )
-    report = Evidence(RED_TEAM, seen.digest, "approver-1", format_time(now()), {"attacks": {}})
+    report = Evidence(
+        EvidenceRules.RED_TEAM, seen.digest, "approver-1", format_time(now()), {"attacks": {}}
+    )
     key = open_signer(harness.profile("approver-1").signing_key)
     envelope = sign_statement(report, key).encode()
 

@@ -11,7 +11,7 @@ from sealgate.remote import RECEIPT_METADATA, reason_of
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy import Policy
 from sealgate.trust.receipts import Receipt
 from sealgate.v1 import registry_pb2 as messages
 from tests.support.harness.gateway import GatewayHarness, question, refusal, rows
@@ -42,7 +42,7 @@ def limit(state, rights):
     path = state / "trust" / "policy.json"
     document = json.loads(Envelope.decode(path.read_bytes()).payload) | {"rights": rights}
     roots = [load_private_key(state / "roots" / f"root-{n}.key") for n in (1, 2)]
-    path.write_bytes(dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots).encode())
+    path.write_bytes(dsse.sign(Policy.PAYLOAD_TYPE, canonical.encode(document), *roots).encode())
 
 
 @pytest.fixture(scope="module")

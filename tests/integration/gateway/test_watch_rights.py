@@ -16,7 +16,7 @@ from sealgate.setup.credentials import ISSUER, mint_token
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import load_private_key
-from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time
 from sealgate.v1 import log_pb2
 from sealgate.v1 import registry_pb2 as messages
@@ -48,7 +48,7 @@ RIGHTS = [
 
 def sign(harness, document):
     roots = [load_private_key(harness.state / "roots" / f"root-{n}.key") for n in (1, 2)]
-    return dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *roots).encode()
+    return dsse.sign(Policy.PAYLOAD_TYPE, canonical.encode(document), *roots).encode()
 
 
 def first_policy(harness):

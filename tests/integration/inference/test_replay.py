@@ -11,7 +11,7 @@ from inference.engine.engine import Engine, UpdateResult
 from sealgate.reasons import Reason
 from sealgate.trust import dsse
 from sealgate.trust.keys import PrivateKey
-from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy import Policy
 from tests.support.fakes.registry import FRESH, GRACE, UncheckedRegistry
 from tests.support.harness.engine_outcomes import (
     BETTER,
@@ -107,7 +107,7 @@ class TestReplay:
 
     def test_a_policy_of_other_root_keys(self, registry: UncheckedRegistry, engine: Engine) -> None:
         promoted(registry)
-        forged = dsse.sign(PAYLOAD_TYPE, registry.policies[0].payload, PrivateKey.generate())
+        forged = dsse.sign(Policy.PAYLOAD_TYPE, registry.policies[0].payload, PrivateKey.generate())
         registry.policies[0] = forged
         assert whole(engine.update(registry, registry)) is Reason.THRESHOLD_NOT_MET
         assert engine.policy is None

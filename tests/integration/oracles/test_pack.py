@@ -13,7 +13,7 @@ import pytest
 
 from sealgate.pack.documents import SUMS
 from sealgate.private_keys import open_signer
-from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.policy import EvidenceRules
 from sealgate.trust.statements import Evidence, sign_statement
 from sealgate.trust.times import format_time
 from sealgate.v1.registry_pb2 import GetVersionRequest
@@ -93,7 +93,9 @@ def attach(harness: GatewayHarness) -> None:
     asked = GetVersionRequest(name=name)
     digest = harness.registry("approver-1").GetVersion(asked).version.digest
     assert person.signing_key is not None
-    report = Evidence(RED_TEAM, digest, "approver-1", format_time(now()), {"attacks": {}})
+    report = Evidence(
+        EvidenceRules.RED_TEAM, digest, "approver-1", format_time(now()), {"attacks": {}}
+    )
     envelope = sign_statement(report, open_signer(person.signing_key))
     harness.governance("approver-1").attach("digits", 1, envelope.encode())
 

@@ -8,8 +8,7 @@ import pytest
 from sealgate.reasons import SealgateError
 from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.policy import PolicyRoot, open_policy_chain
-from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy import Policy, PolicyRoot, open_policy_chain
 from sealgate.trust.transparency import note
 from tests.support.builders.documents.people import ANSWER_LOG, REGISTRY_LOG, key, sign_policy
 from tests.support.builders.documents.receipts import ROOT_PEMS, policy_in_force, receipt
@@ -50,7 +49,7 @@ def rewritten(change) -> str:
     value = json.loads(policy_in_force().encode())
     change(value)
     payload = canonical.encode(value)
-    return dsse.sign(PAYLOAD_TYPE, payload, key("root-0"), key("root-1")).encode().decode()
+    return dsse.sign(Policy.PAYLOAD_TYPE, payload, key("root-0"), key("root-1")).encode().decode()
 
 
 def new_root() -> PolicyRoot:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sealgate.trust import canonical, dsse
-from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy import Policy
 from sealgate.trust.policy.validity import GracePeriod
 from sealgate.trust.receipts import CALLER_FIELDS
 from sealgate.trust.receipts.answer_entry import FIELDS, V1_FIELDS
@@ -203,7 +203,7 @@ def test_too_few_signatures_break_the_first_step(page, page_file, signers):
 def test_an_altered_policy_breaks_the_first_step(page, page_file):
     genuine = sign_policy(policy_in_force())
     forged = policy_in_force(version=7)
-    envelope = dsse.Envelope(PAYLOAD_TYPE, forged.encode(), genuine.signatures)
+    envelope = dsse.Envelope(Policy.PAYLOAD_TYPE, forged.encode(), genuine.signatures)
     assert shown(page, page_file(envelope), receipt())[1]["policy-1"] == "broken"
     assert "is not that key's" in page.says("policy-1")
 
@@ -254,10 +254,10 @@ def test_root_keys_may_be_on_the_curve_that_hardware_has(page, page_file):
     root = type(policy.root)(tuple(keys), 2)
     mixed = policy_in_force(keys={**policy.keys, **keys}, root=root)
     for _ in range(8):
-        envelope = dsse.sign(PAYLOAD_TYPE, mixed.encode(), *roots)
+        envelope = dsse.sign(Policy.PAYLOAD_TYPE, mixed.encode(), *roots)
         file = page_file(envelope, roots=list(keys.values()))
         assert shown(page, file, receipt()) == ("holds", GOOD)
     payload = canonical.encode(canonical.decode(mixed.encode()) | {"version": 9})
-    forged = dsse.Envelope(PAYLOAD_TYPE, payload, envelope.signatures)
+    forged = dsse.Envelope(Policy.PAYLOAD_TYPE, payload, envelope.signatures)
     file = page_file(forged, roots=list(keys.values()))
     assert shown(page, file, receipt())[1]["policy-1"] == "broken"

@@ -16,8 +16,8 @@ from gateway.pipeline.generate import GenerationPipeline
 from inference.backends.remote.generator import Generator, StartedAnswer
 from inference.engine.statistics import Statistics
 from inference.llm.messages import AnswerPart
+from sealgate.trust.policy import Consequence
 from sealgate.trust.policy.answers import AnswerRules
-from sealgate.trust.policy.principals import FLAG
 from sealgate.trust.policy.screening import ScreeningRules, VerdictActions
 
 
@@ -91,7 +91,7 @@ def generate(
 
 
 def _policy(answers: AnswerRules | None, number: int) -> Any:
-    screen = ScreeningRules(VerdictActions(adversarial=FLAG), answers=answers)
+    screen = ScreeningRules(VerdictActions(adversarial=Consequence.FLAG), answers=answers)
     digest = f"policy {number}"
     return SimpleNamespace(screen=lambda _: screen, rules=None, digest=digest)
 

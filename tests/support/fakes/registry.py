@@ -16,7 +16,6 @@ from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import ECDSA_P256, PrivateKey
 from sealgate.trust.policy import Policy, PolicyRoot, PolicyRules, Principal
-from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.statements import (
     Approval,
     Freshness,
@@ -102,7 +101,7 @@ class UncheckedRegistry:
             registry_log=vkey("registry.example", log),
             answer_logs=(),
         )
-        self.policies.append(dsse.sign(PAYLOAD_TYPE, policy.encode(), self.root))
+        self.policies.append(dsse.sign(Policy.PAYLOAD_TYPE, policy.encode(), self.root))
         self.policy = policy
         return policy
 

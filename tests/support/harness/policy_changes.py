@@ -11,7 +11,6 @@ from sealgate.trust import canonical, dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey, load_private_key
 from sealgate.trust.policy import Policy
-from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.times import format_time
 from sealgate.v1 import policy_pb2, registry_pb2
 from sealgate.v1.policy_pb2_grpc import PolicyServiceStub
@@ -45,7 +44,7 @@ def root(harness: InstalledFiles, number: int) -> PrivateKey:
 
 
 def signed(document: Document, *keys: PrivateKey) -> bytes:
-    return dsse.sign(PAYLOAD_TYPE, canonical.encode(document), *keys).encode()
+    return dsse.sign(Policy.PAYLOAD_TYPE, canonical.encode(document), *keys).encode()
 
 
 def person(document: Document, name: str) -> Document:

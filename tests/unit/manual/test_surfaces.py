@@ -118,10 +118,7 @@ SURFACES = {
         "canonical dsse fields keys policy receipts statements times timestamps transparency"
     ),
     "sealgate.trust.keys": "certificate_identity cose pkcs11_key pkcs11_uri webauthn",
-    "sealgate.trust.policy": (
-        "answers chain document health_limits principals promotion_rules rights screening "
-        "shares validity"
-    ),
+    "sealgate.trust.policy": "",
     "sealgate.trust.receipts": "answer_entry cose_receipt",
     "sealgate.trust.statements": "allowance base covering manifest oms types",
     "sealgate.trust.transparency": "checkpoint merkle ml_dsa note tiles",

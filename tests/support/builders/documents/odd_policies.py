@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from sealgate.trust import canonical, dsse
-from sealgate.trust.policy.document import PAYLOAD_TYPE
+from sealgate.trust.policy import Policy
 from sealgate.trust.policy.validity import FormerLogKey, FormerLogKeys, GracePeriod
 from sealgate.trust.transparency import note
 from tests.support.builders.documents.people import (
@@ -154,4 +154,4 @@ def _unhinted() -> str:
 
 
 def _payload(payload: bytes) -> str:
-    return dsse.sign(PAYLOAD_TYPE, payload, key("root-0"), key("root-1")).encode().decode()
+    return dsse.sign(Policy.PAYLOAD_TYPE, payload, key("root-0"), key("root-1")).encode().decode()

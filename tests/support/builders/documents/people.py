@@ -14,7 +14,6 @@ from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.policy import Policy, PolicyRoot, PolicyRules, Principal
-from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.statements import (
     Approval,
     Freshness,
@@ -92,7 +91,7 @@ def make_policy(**changes: Any) -> Policy:
 def sign_policy(policy: Policy, *signers: str) -> Envelope:
     """The policy's envelope, signed by two roots unless told otherwise."""
     names = signers or ("root-0", "root-1")
-    return dsse.sign(PAYLOAD_TYPE, policy.encode(), *(key(name) for name in names))
+    return dsse.sign(Policy.PAYLOAD_TYPE, policy.encode(), *(key(name) for name in names))
 
 
 @dataclass(frozen=True)

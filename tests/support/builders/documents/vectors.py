@@ -13,9 +13,8 @@ from typing import Any
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.tensors import parameters_digest
 from sealgate.trust import dsse
-from sealgate.trust.policy import Policy, Right
+from sealgate.trust.policy import WILDCARD, Policy, Right
 from sealgate.trust.policy.promotion_rules import EvidenceRules, RiskTiers
-from sealgate.trust.policy.rights import ALL
 from sealgate.trust.receipts import Receipt, answer_entry
 from sealgate.trust.receipts.answer_entry import fields_of
 from sealgate.trust.statements import Manifest, Pointer, oms
@@ -182,7 +181,7 @@ def policies() -> dict[str, Any]:
 
 def conditions() -> dict[str, Any]:
     """A policy with every section that may be left out."""
-    clients = Right((), ("client",), ("infer", "metadata"), (ALL,), ("production",))
+    clients = Right((), ("client",), ("infer", "metadata"), (WILDCARD,), ("production",))
     rights = (
         replace(clients, environments=("production",), risk_tiers=("high", "low")),
         replace(clients, environments=("staging",)),

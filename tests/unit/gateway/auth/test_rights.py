@@ -19,8 +19,8 @@ from inference.engine.live_table import IndexedVersion
 from registry.state.records import ProposalRecord
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason
-from sealgate.trust.policy import Policy, Right
-from sealgate.trust.policy.rights import ACTION_ROLES, ALL
+from sealgate.trust.policy import WILDCARD, Policy, Right
+from sealgate.trust.policy.rights import ACTION_ROLES
 from sealgate.trust.statements import (
     Comment,
     ProposalWithdrawal,
@@ -55,24 +55,24 @@ VERSION = "models/digits/versions/1"
 ALIAS = "models/digits/aliases/production"
 # For each method: the action, the alias that it concerns, and a request about digits.
 ASKED = {
-    "CreateModel": ("publish", ALL, messages.CreateModelRequest(model="digits")),
-    "CommitWatermark": ("publish", ALL, messages.CommitWatermarkRequest(model="digits")),
+    "CreateModel": ("publish", WILDCARD, messages.CreateModelRequest(model="digits")),
+    "CommitWatermark": ("publish", WILDCARD, messages.CommitWatermarkRequest(model="digits")),
     "UploadVersion": (
         "publish",
-        ALL,
+        WILDCARD,
         messages.UploadVersionRequest(header=messages.UploadVersionRequest.Header(model="digits")),
     ),
-    "GetVersion": ("read", ALL, messages.GetVersionRequest(name=VERSION)),
-    "ListVersions": ("read", ALL, messages.ListVersionsRequest(model="digits")),
-    "DownloadFile": ("read", ALL, messages.DownloadFileRequest(name=VERSION, path="x")),
-    "AttachEvidence": ("attach", ALL, messages.AttachEvidenceRequest(name=VERSION)),
+    "GetVersion": ("read", WILDCARD, messages.GetVersionRequest(name=VERSION)),
+    "ListVersions": ("read", WILDCARD, messages.ListVersionsRequest(model="digits")),
+    "DownloadFile": ("read", WILDCARD, messages.DownloadFileRequest(name=VERSION, path="x")),
+    "AttachEvidence": ("attach", WILDCARD, messages.AttachEvidenceRequest(name=VERSION)),
     "CreateProposal": (
         "propose",
         "production",
         messages.CreateProposalRequest(envelope=PROMOTION.proposal.encode()),
     ),
     "GetProposal": ("read", "production", messages.GetProposalRequest(digest="known")),
-    "ListProposals": ("read", ALL, messages.ListProposalsRequest(model="digits")),
+    "ListProposals": ("read", WILDCARD, messages.ListProposalsRequest(model="digits")),
     "CreateApproval": (
         "approve",
         "production",
@@ -97,20 +97,20 @@ ASKED = {
     "Rollback": ("rollback", "production", messages.RollbackRequest(envelope=POINTER)),
     "RevokeVersion": (
         "revoke",
-        ALL,
+        WILDCARD,
         messages.RevokeVersionRequest(envelope=sign_statement(REVOCATION, key("otto")).encode()),
     ),
     "GetPointer": ("read", "production", messages.GetPointerRequest(name=ALIAS)),
     "ListPointers": ("read", "production", messages.ListPointersRequest(name=ALIAS)),
 }
 # What concerns all models at once.
-WIDE = {"ListModels": ("read", ALL, messages.ListModelsRequest())}
+WIDE = {"ListModels": ("read", WILDCARD, messages.ListModelsRequest())}
 MODEL_QUESTIONS = {
     "ModelReady": ("metadata", "production", oip.ModelReadyRequest(name="digits")),
-    "ModelMetadata": ("metadata", ALL, oip.ModelMetadataRequest(name="digits", version="1")),
+    "ModelMetadata": ("metadata", WILDCARD, oip.ModelMetadataRequest(name="digits", version="1")),
     "ModelConfig": ("metadata", "production", oip.ModelConfigRequest(name="digits")),
-    "ModelStatistics": ("metadata", ALL, oip.ModelStatisticsRequest(name="digits")),
-    "RepositoryIndex": ("metadata", ALL, oip.RepositoryIndexRequest()),
+    "ModelStatistics": ("metadata", WILDCARD, oip.ModelStatisticsRequest(name="digits")),
+    "RepositoryIndex": ("metadata", WILDCARD, oip.RepositoryIndexRequest()),
 }
 
 
@@ -170,10 +170,10 @@ def test_a_right_for_another_model_alias_or_action_is_not_enough(name):
     action, _, request = ASKED[name]
     others = tuple(other for other in ACTION_ROLES if other != action)
     for right in (
-        Right(("anna",), (), (action,), ("fraud",), (ALL,)),
+        Right(("anna",), (), (action,), ("fraud",), (WILDCARD,)),
         Right(("anna",), (), (action,), ("digits",), ("shadow",)),
-        Right(("anna",), (), others, (ALL,), (ALL,)),
-        Right(("arne",), (), (action,), (ALL,), (ALL,)),
+        Right(("anna",), (), others, (WILDCARD,), (WILDCARD,)),
+        Right(("arne",), (), (action,), (WILDCARD,), (WILDCARD,)),
     ):
         with refused(Reason.RIGHT_MISSING):
             ask(registry_service(right), name, request)
@@ -192,7 +192,7 @@ def test_moves_of_all_aliases_need_a_right_to_all_of_them():
     with refused(Reason.RIGHT_MISSING):
         one = Right(("anna",), (), ("read",), ("digits",), ("production",))
         ask(registry_service(one), "ListPointers", request)
-    every = Right(("anna",), (), ("read",), ("digits",), (ALL,))
+    every = Right(("anna",), (), ("read",), ("digits",), (WILDCARD,))
     with pytest.raises(AttributeError, match="OneProposal"):
         ask(registry_service(every), "ListPointers", request)
 
@@ -217,7 +217,7 @@ def test_without_a_right_the_engine_is_not_asked(name):
 @pytest.mark.parametrize("name", MODEL_QUESTIONS)
 def test_with_the_right_the_engine_is_asked(name):
     action, alias, request = MODEL_QUESTIONS[name]
-    model = ALL if name == "RepositoryIndex" else "digits"
+    model = WILDCARD if name == "RepositoryIndex" else "digits"
     right = Right(("anna",), (), (action,), (model,), (alias,))
     with pytest.raises(Asked):
         ask(service(rights(right)), name, request)
@@ -273,8 +273,8 @@ def test_each_role_of_an_action_may_call_something():
         assert open_to == roles
 
 
-CLIENT = Right((), ("client",), ("infer",), ("digits",), (ALL,))
-NOBODY = Right((), ("auditor",), ("read",), (ALL,), (ALL,))
+CLIENT = Right((), ("client",), ("infer",), ("digits",), (WILDCARD,))
+NOBODY = Right((), ("auditor",), ("read",), (WILDCARD,), (WILDCARD,))
 
 
 def test_what_was_allowed_is_not_under_the_next_policy() -> None:

@@ -14,8 +14,7 @@ from gateway.config.sections import GatewayLimits
 from gateway.services.uploads import UploadService
 from registry.uploads.open_uploads import OpenUpload
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy import Right
-from sealgate.trust.policy.rights import ALL
+from sealgate.trust.policy import WILDCARD, Right
 from sealgate.trust.statements import Manifest
 from sealgate.v1 import upload_pb2 as messages
 from tests.support.builders.documents.people import make_policy, refused
@@ -75,9 +74,9 @@ def test_no_method_is_forgotten() -> None:
 @pytest.mark.parametrize("name", ASKED)
 def test_without_the_right_nothing_is_done(name: str) -> None:
     for right in (
-        Right(("anna",), (), ("publish",), ("fraud",), (ALL,)),
-        Right(("anna",), (), ("read", "propose"), ("digits",), (ALL,)),
-        Right(("arne",), (), ("publish",), (ALL,), (ALL,)),
+        Right(("anna",), (), ("publish",), ("fraud",), (WILDCARD,)),
+        Right(("anna",), (), ("read", "propose"), ("digits",), (WILDCARD,)),
+        Right(("arne",), (), ("publish",), (WILDCARD,), (WILDCARD,)),
     ):
         with refused(Reason.RIGHT_MISSING):
             ask(name, right)
@@ -85,7 +84,7 @@ def test_without_the_right_nothing_is_done(name: str) -> None:
 
 @pytest.mark.parametrize("name", ASKED)
 def test_with_it_the_call_goes_on(name: str) -> None:
-    right = Right(("anna",), (), ("publish",), ("digits",), (ALL,))
+    right = Right(("anna",), (), ("publish",), ("digits",), (WILDCARD,))
     if name == "GetUpload":
         assert ask(name, right).upload.model == "digits"
     else:
@@ -95,12 +94,12 @@ def test_with_it_the_call_goes_on(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ASKED if name != "CreateUpload"])
 def test_the_right_does_not_open_somebody_else_s_upload(name: str) -> None:
-    right = Right(("arne",), (), ("publish",), ("digits",), (ALL,))
+    right = Right(("arne",), (), ("publish",), ("digits",), (WILDCARD,))
     with refused(Reason.UPLOAD_FOREIGN):
         ask(name, right, principal="arne")
 
 
 def test_a_version_is_shown_again_to_whom_may_publish_still() -> None:
-    right = Right(("anna",), (), ("publish",), ("digits",), (ALL,))
+    right = Right(("anna",), (), ("publish",), ("digits",), (WILDCARD,))
     with refused(Reason.RIGHT_MISSING):
         ask("CreateVersion", right, registered=SimpleNamespace(model="fraud"))

@@ -18,7 +18,7 @@ from inference.backends.remote.generator import Generator, StartedAnswer
 from inference.engine.statistics import Duration, Statistics
 from inference.llm.messages import AnswerPart
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy.principals import FLAG
+from sealgate.trust.policy import Consequence
 from sealgate.trust.policy.screening import ScreeningRules, VerdictActions
 from tests.support.fakes.generation import free_enforcement
 
@@ -65,7 +65,7 @@ def left(elsewhere: Elsewhere, parts: int) -> int:
     )
     live.policy, live.statistics = "", elsewhere.statistics
     engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
-    screen = ScreeningRules(VerdictActions(adversarial=FLAG))
+    screen = ScreeningRules(VerdictActions(adversarial=Consequence.FLAG))
     policy: Any = SimpleNamespace(screen=lambda _: screen, rules=None, digest="")
     receipt = SimpleNamespace(encode=lambda: b"")
     recorder: Any = SimpleNamespace(record=lambda _: receipt)
@@ -118,7 +118,7 @@ class Unmeasured(Generator):
         yield StartedAnswer((), None, iter([AnswerPart((), b"x", "stop", (20, 1))]))
 
 
-@pytest.mark.parametrize(("found", "verdict"), [(FLAG, "suspect"), ("", "")])
+@pytest.mark.parametrize(("found", "verdict"), [(Consequence.FLAG, "suspect"), ("", "")])
 def test_a_flagged_prompt_is_recorded_without_screening(
     monkeypatch: pytest.MonkeyPatch, found: str, verdict: str
 ) -> None:
@@ -128,7 +128,7 @@ def test_a_flagged_prompt_is_recorded_without_screening(
     )
     live.ready, live.statistics = Unmeasured(CLEARED, TERMS, "elsewhere"), Statistics()
     engine: Any = SimpleNamespace(resolve=lambda *_: live, is_revoked=lambda *_: False)
-    screen = ScreeningRules(VerdictActions(adversarial=FLAG))
+    screen = ScreeningRules(VerdictActions(adversarial=Consequence.FLAG))
     policy: Any = SimpleNamespace(screen=lambda _: screen, rules=None, digest="")
     entries: list[Any] = []
     receipt = SimpleNamespace(encode=lambda: b"")

@@ -16,7 +16,6 @@ from sealgate.trust.policy import (
     open_policy_chain,
     open_policy_history,
 )
-from sealgate.trust.policy.document import PAYLOAD_TYPE
 from sealgate.trust.transparency import note
 from tests.support.builders.documents.people import (
     ANSWER_LOG,
@@ -106,7 +105,7 @@ def test_forged_policies_are_refused() -> None:
     with refused(Reason.SIGNATURE_INVALID):
         open_policy(replace(envelope, payload_type="application/json"), PINNED, 2, NOW)
     with refused(Reason.DOCUMENT_MALFORMED):
-        garbage = dsse.sign(PAYLOAD_TYPE, b"{}", key("root-0"), key("root-1"))
+        garbage = dsse.sign(Policy.PAYLOAD_TYPE, b"{}", key("root-0"), key("root-1"))
         open_policy(garbage, PINNED, 2, NOW)
 
 

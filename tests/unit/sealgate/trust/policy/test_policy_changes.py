@@ -4,14 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from sealgate.trust.policy import Policy, PolicyRoot, Principal, Right
-from sealgate.trust.policy.chain import changes
+from sealgate.trust.policy import WILDCARD, Policy, PolicyRoot, Principal, Right, policy_changes
 from sealgate.trust.policy.promotion_rules import RiskTiers
-from sealgate.trust.policy.rights import ALL
 from tests.support.builders.documents.people import at, make_policy
 
 FIRST = make_policy()
-READ = Right(("anna",), (), ("read",), (ALL,), (ALL,))
+READ = Right(("anna",), (), ("read",), (WILDCARD,), (WILDCARD,))
 
 
 def principals(policy: Policy, **roles: tuple[str, ...]) -> tuple[Principal, ...]:
@@ -47,27 +45,29 @@ def principals(policy: Policy, **roles: tuple[str, ...]) -> tuple[Principal, ...
     ],
 )
 def test_each_difference_is_a_line(after: dict, shown: list[str]) -> None:
-    assert [str(change) for change in changes(FIRST, make_policy(**after))] == shown
+    assert [str(change) for change in policy_changes(FIRST, make_policy(**after))] == shown
 
 
 def test_people_come_and_go_by_name() -> None:
     fewer = make_policy(principals=FIRST.principals[1:])
-    (gone,) = changes(FIRST, fewer)
+    (gone,) = policy_changes(FIRST, fewer)
     assert (gone.path, gone.after) == ("principals.paula", "")
-    (come,) = changes(fewer, FIRST)
+    (come,) = policy_changes(fewer, FIRST)
     assert (come.path, come.before) == ("principals.paula", "")
 
 
 def test_an_order_alone_is_a_difference() -> None:
-    (change,) = changes(FIRST, make_policy(principals=FIRST.principals[::-1]))
+    (change,) = policy_changes(FIRST, make_policy(principals=FIRST.principals[::-1]))
     assert change.path == "principals"
     root = PolicyRoot(FIRST.root.keys[::-1], 2)
-    assert [change.path for change in changes(FIRST, make_policy(root=root))] == ["root.keys"]
+    assert [change.path for change in policy_changes(FIRST, make_policy(root=root))] == [
+        "root.keys"
+    ]
 
 
 def test_rights_are_shown_whole() -> None:
     before = make_policy(rights=(READ,))
     after = make_policy(rights=(READ, replace(READ, actions=("approve",))), expires=at(days=9))
-    found = changes(before, after)
+    found = policy_changes(before, after)
     assert [(change.path, change.before) for change in found][1] == ("rights", "")
     assert '"approve"' in found[1].after

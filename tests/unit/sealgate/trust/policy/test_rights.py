@@ -8,12 +8,12 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from sealgate.trust.policy import Policy, Right
-from sealgate.trust.policy.rights import ACTION_ROLES, ALL, RequestedAction, decide
+from sealgate.trust.policy import WILDCARD, Policy, Right, decide_rights
+from sealgate.trust.policy.rights import ACTION_ROLES, RequestedAction
 from tests.support.builders.documents.people import make_policy, refused
 
 ANNA = Right(("anna",), (), ("approve", "read"), ("digits",), ("production", "canary"))
-CLIENTS = Right((), ("client",), ("infer",), (ALL,), ("production",))
+CLIENTS = Right((), ("client",), ("infer",), (WILDCARD,), ("production",))
 RIGHTS = (ANNA, CLIENTS)
 
 
@@ -49,7 +49,7 @@ def test_a_policy_with_the_section_reads_back(rights: tuple[Right, ...]) -> None
 def test_a_right_covers_what_it_names(target: RequestedAction, allowed: bool) -> None:
     policy = make_policy(rights=RIGHTS)
     anna = policy.principal("anna")
-    assert decide(policy.rights, anna.name, anna.roles, target).allowed is allowed
+    assert decide_rights(policy.rights, anna.name, anna.roles, target).allowed is allowed
     if allowed:
         policy.check_right(anna, target)
     else:
@@ -69,26 +69,28 @@ def test_without_the_section_roles_alone_decide() -> None:
     policy = make_policy()
     anna = policy.principal("anna")
     policy.check_right(anna, RequestedAction("approve", "digits", "production"))
-    assert decide(None, "anna", anna.roles, RequestedAction("approve", "digits")).allowed
-    assert not decide(None, "anna", anna.roles, RequestedAction("promote", "digits")).allowed
+    assert decide_rights(None, "anna", anna.roles, RequestedAction("approve", "digits")).allowed
+    assert not decide_rights(None, "anna", anna.roles, RequestedAction("promote", "digits")).allowed
 
 
 def test_a_right_gives_no_role() -> None:
     grant = (replace(ANNA, actions=("promote",)),)
-    found = decide(grant, "anna", ("approver",), RequestedAction("promote", "digits", "production"))
+    found = decide_rights(
+        grant, "anna", ("approver",), RequestedAction("promote", "digits", "production")
+    )
     assert (found.allowed, found.why) == (False, "promote needs admin, not approver")
 
 
 def test_why() -> None:
     everywhere = RequestedAction("infer", "digits", "production")
-    found = decide(RIGHTS, "cleo", ("client",), everywhere)
+    found = decide_rights(RIGHTS, "cleo", ("client",), everywhere)
     assert (found.allowed, found.right) == (True, 2)
-    found = decide(RIGHTS, "cleo", ("client",), RequestedAction("infer", "digits", "canary"))
+    found = decide_rights(RIGHTS, "cleo", ("client",), RequestedAction("infer", "digits", "canary"))
     assert found.why == "no right of theirs (2) covers infer on digits/canary"
-    found = decide((ANNA,), "cleo", ("client",), everywhere)
+    found = decide_rights((ANNA,), "cleo", ("client",), everywhere)
     assert found.why == "no right names cleo or a role of theirs"
     with refused(Reason.POLICY_INVALID):
-        decide(RIGHTS, "cleo", ("client",), RequestedAction("unheard"))
+        decide_rights(RIGHTS, "cleo", ("client",), RequestedAction("unheard"))
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,21 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.trust import canonical
-from sealgate.trust.policy import Policy, Right
+from sealgate.trust.policy import WILDCARD, Policy, Right, decide_rights
 from sealgate.trust.policy.promotion_rules import RiskTiers, UnscreenedRules
-from sealgate.trust.policy.rights import ALL, decide
 from sealgate.trust.statements import verify_pointer
 from tests.support.builders.documents.people import NOW, PromotionDocuments, make_policy, refused
 
 RISK = RiskTiers({"digits": "high", "notes": "low"}, {"high": {"production": 3, "canary": 2}})
-STAGING = Right((), ("client",), ("infer",), (ALL,), ("production",), environments=("staging",))
-HARMLESS = Right((), ("client",), ("infer",), (ALL,), (ALL,), risk_tiers=("low",))
+STAGING = Right(
+    (), ("client",), ("infer",), (WILDCARD,), ("production",), environments=("staging",)
+)
+HARMLESS = Right((), ("client",), ("infer",), (WILDCARD,), (WILDCARD,), risk_tiers=("low",))
 
 
 def test_a_policy_without_the_section_is_written_as_before() -> None:
     assert "risk" not in json.loads(make_policy().encode())
-    plain = Right((), ("client",), ("infer",), (ALL,), (ALL,))
+    plain = Right((), ("client",), ("infer",), (WILDCARD,), (WILDCARD,))
     assert plain.to_json().keys() == set(Right.FIELDS)
 
 
@@ -81,7 +82,7 @@ def test_conditions(environment: str, model: str, allowed: bool, why: str) -> No
     policy = make_policy(risk=RISK, rights=(STAGING, HARMLESS))
     carla = policy.principal("carla")
     target = policy.target("infer", model, "production", environment)
-    decision = decide(policy.rights, carla.name, carla.roles, target)
+    decision = decide_rights(policy.rights, carla.name, carla.roles, target)
     assert decision.allowed is allowed
     assert why in decision.why
     if allowed:
@@ -94,7 +95,7 @@ def test_conditions(environment: str, model: str, allowed: bool, why: str) -> No
 def test_all_models_have_no_tier() -> None:
     policy = make_policy(risk=RISK, rights=(HARMLESS,))
     with refused(Reason.RIGHT_MISSING):
-        policy.check_right(policy.principal("carla"), policy.target("infer", ALL, ALL))
+        policy.check_right(policy.principal("carla"), policy.target("infer", WILDCARD, WILDCARD))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_all_models_have_no_tier() -> None:
 )
 def test_conditions_that_are_refused(reason: Reason, conditions: dict[str, Any]) -> None:
     policy = make_policy(risk=RISK)
-    right = Right((), ("client",), ("infer",), (ALL,), (ALL,)).to_json() | conditions
+    right = Right((), ("client",), ("infer",), (WILDCARD,), (WILDCARD,)).to_json() | conditions
     with refused(reason):
         Policy.decode(canonical.encode(json.loads(policy.encode()) | {"rights": [right]}))
 

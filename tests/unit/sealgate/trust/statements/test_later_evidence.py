@@ -7,11 +7,11 @@ import pytest
 
 from sealgate.reasons import Reason
 from sealgate.signed_version import open_attached
-from sealgate.trust.policy.promotion_rules import RED_TEAM
+from sealgate.trust.policy import EvidenceRules
 from sealgate.trust.statements import Evidence, sign_statement
 from tests.support.builders.documents.people import VERSION_DIGEST, at, key, make_policy, refused
 
-REPORT = Evidence(RED_TEAM, VERSION_DIGEST, "anna", at(), {"attacks": {}})
+REPORT = Evidence(EvidenceRules.RED_TEAM, VERSION_DIGEST, "anna", at(), {"attacks": {}})
 OTHER = "sha256:" + "9" * 64
 
 
