@@ -24,15 +24,18 @@ from inference.backends.remote.engine_pool import EnginePool
 from inference.backends.remote.generator import RemoteGeneratorEngine
 from inference.backends.remote.remote_engine import RemoteEngine
 from inference.batching.limits import OperatorBounds
-from inference.engine.engine import (
+from inference.engine import (
     Engine,
+    FileSource,
+    Place,
+    RollbackGuardFile,
     ServableVersion,
+    Source,
     TrustAnchor,
     UntrustedSnapshot,
+    VerifiedPointer,
     VersionLoader,
 )
-from inference.engine.trust_state import Place, RollbackGuardFile
-from inference.engine.version_verifier import FileSource, Source, VerifiedPointer
 from inference.llm.terms import is_generator
 from inference.runtime.settings import CpuSettings
 from inference.server.config import EngineConfig

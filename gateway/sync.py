@@ -18,8 +18,7 @@ from typing import Protocol
 from gateway import security_events
 from gateway.recording import GatewayStore
 from gateway.security_events import tampering
-from inference.engine.engine import Engine, Source, UntrustedSnapshot
-from inference.engine.version_verifier import SignedManifest
+from inference.engine import Engine, SignedManifest, Source, UntrustedSnapshot
 from registry.state import records
 from registry.storage.artifacts import ArtifactStore
 from sealgate.reasons import Reason, SealgateError

@@ -29,8 +29,7 @@ from gateway.observability.readiness import GatewayReadiness, metrics_listener
 from gateway.outcomes import OutcomeBook
 from gateway.recording import AuditRecorder
 from gateway.timestamps import StampedLog
-from inference.engine.engine import Engine, LiveVersion
-from inference.engine.statistics import Duration, Statistics, VersionStatistics
+from inference.engine import Duration, Engine, LiveVersion, Statistics, VersionStatistics
 from sealgate.metrics_listener import MetricsListener
 from sealgate.settings import MetricsSettings
 from sealgate.trust.statements import review_end

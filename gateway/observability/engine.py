@@ -18,8 +18,14 @@ from gateway.observability.families import (
 )
 from gateway.observability.readiness import Phase, metrics_listener
 from inference.batching.limits import BatcherCounts
-from inference.engine.engine import Engine
-from inference.engine.statistics import BOUNDS, Duration, RunFault, VersionStatistics, WaitHistogram
+from inference.engine import (
+    WAIT_BOUNDS,
+    Duration,
+    Engine,
+    RunFault,
+    VersionStatistics,
+    WaitHistogram,
+)
 from sealgate.settings import MetricsSettings
 
 QUEUE_ROWS = Family(
@@ -223,7 +229,7 @@ def spread(family: Family, spreads: Mapping[Labels, WaitHistogram]) -> Metric:
     """A histogram of seconds."""
     metric = family.empty()
     for labels, waits in spreads.items():
-        named, bounds = _named(family, labels), [*map(str, BOUNDS), "+Inf"]
+        named, bounds = _named(family, labels), [*map(str, WAIT_BOUNDS), "+Inf"]
         for bound, count in zip(bounds, accumulate(waits.counts), strict=True):
             metric.add_sample(f"{family.name}_bucket", {**named, "le": bound}, count)
         metric.add_sample(f"{family.name}_count", named, sum(waits.counts))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from inference.engine.live_table import LiveVersion
+from inference.engine import LiveVersion
 from sealgate.oip import grpc_service_pb2 as oip
 
 MOST = 120

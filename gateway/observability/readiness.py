@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from inference.engine.engine import Engine
+from inference.engine import Engine
 from sealgate.metrics_listener import MetricsListener
 from sealgate.reasons import Reason
 from sealgate.settings import MetricsSettings

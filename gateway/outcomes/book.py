@@ -19,7 +19,7 @@ from gateway.outcomes.judged import JudgedAnswer
 from gateway.outcomes.series import OutcomeSeries, OutcomeWindow, finding
 from gateway.recording import AuditRecord, AuditRecorder
 from gateway.rollout import Breach
-from inference.engine.live_table import LiveVersion
+from inference.engine import LiveVersion
 from registry.answers import AnswerLog
 from sealgate.reasons import SealgateError
 from sealgate.trust.policy import (

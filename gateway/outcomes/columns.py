@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.engine.live_table import LiveVersion
+from inference.engine import LiveVersion
 from inference.model.config import ModelConfig
 from inference.screening.column_bins import ColumnBins, Counts
 from sealgate.trust.policy import Policy

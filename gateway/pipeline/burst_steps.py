@@ -14,9 +14,14 @@ from gateway.pipeline.observation import Observation
 from gateway.pipeline.pending import PendingRequest, by_version
 from gateway.recording import AuditRecord, AuditRecorder, PreparedRecord, Recorded, measured
 from gateway.rollout import Rollout
-from inference.engine.engine import Engine, LiveVersion, RequestOptions
-from inference.engine.result import InferenceResult
-from inference.engine.statistics import RequestEnding, Statistics
+from inference.engine import (
+    Engine,
+    InferenceResult,
+    LiveVersion,
+    RequestEnding,
+    RequestOptions,
+    Statistics,
+)
 from inference.model.inputs import labels
 from sealgate.process_log import current_request
 from sealgate.reasons import SealgateError

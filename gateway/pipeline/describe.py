@@ -7,8 +7,7 @@ from typing import Any
 
 from gateway.calls.params import ORDINARY
 from inference.backends.remote.generator import Generator
-from inference.engine.engine import IndexedVersion, LiveVersion
-from inference.engine.statistics import Duration, Executions
+from inference.engine import Duration, Executions, IndexedVersion, LiveVersion
 from inference.llm import messages
 from inference.model.config import ModelConfig
 from inference.model.request_tensors import RequestTensor, TensorSpec

@@ -27,9 +27,7 @@ from typing import NamedTuple, Protocol
 from gateway.auth import Rights
 from gateway.calls.call import Call
 from gateway.calls.params import InferenceParams
-from inference.engine.engine import Engine
-from inference.engine.live_table import LiveVersion
-from inference.engine.result import InferenceResult
+from inference.engine import Engine, InferenceResult, LiveVersion
 from inference.screening.detector import Verdict
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope

@@ -41,8 +41,7 @@ from gateway.recording import AuditRecorder, actions_of, record_of
 from gateway.screening import PromptClassifier
 from inference.backends.remote.generator import Generator
 from inference.backends.remote.messages import error_message
-from inference.engine.engine import Engine, LiveVersion
-from inference.engine.statistics import RequestEnding, Statistics
+from inference.engine import Engine, LiveVersion, RequestEnding, Statistics
 from inference.llm import messages
 from inference.llm.answers import AnswerScreen
 from inference.llm.messages import AnswerPart

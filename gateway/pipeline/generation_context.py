@@ -6,8 +6,7 @@ from datetime import datetime
 
 from gateway.calls.params import InferenceParams, read_id, read_params
 from inference.backends.remote.generator import StartedAnswer
-from inference.engine.engine import LiveVersion
-from inference.engine.statistics import Statistics
+from inference.engine import LiveVersion, Statistics
 from inference.llm import messages
 from inference.llm.answers import AnswerScreen
 from inference.llm.messages import AnswerPart

@@ -38,8 +38,7 @@ from gateway.recording import AuditRecorder
 from gateway.rollout import Rollout
 from inference.batching.batcher import Batcher
 from inference.batching.limits import BatcherLimits, Pace
-from inference.engine.engine import Engine, LiveVersion, RequestOptions
-from inference.engine.statistics import Statistics
+from inference.engine import Engine, LiveVersion, RequestOptions, Statistics
 from inference.model.inputs import model_input, wanted_outputs
 from inference.observability import tracing
 from sealgate.oip import grpc_service_pb2 as oip

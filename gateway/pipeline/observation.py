@@ -10,8 +10,7 @@ import numpy.typing as npt
 from gateway.outcomes import ColumnWatch
 from gateway.screening import DriftWatch, FeatureKeeper
 from gateway.sessions import FlaggedSessions, SessionFinding, SessionWatch
-from inference.engine.live_table import LiveVersion
-from inference.engine.result import InferenceResult
+from inference.engine import InferenceResult, LiveVersion
 from sealgate.trust.policy import Policy
 from sealgate.trust.receipts.answer_entry import ANCHOR
 

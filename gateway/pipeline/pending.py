@@ -13,8 +13,7 @@ from gateway.calls.params import InferenceParams, read_id, read_params
 from gateway.recording import PreparedRecord
 from inference.batching.job import RequestOptions
 from inference.batching.limits import Pace
-from inference.engine.live_table import LiveVersion
-from inference.engine.result import InferenceResult
+from inference.engine import InferenceResult, LiveVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, parameters_digest

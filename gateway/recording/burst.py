@@ -23,7 +23,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from gateway.recording.erasure import ErasureBarrier
 from inference.batching.batcher import Batcher, BatcherLimits
 from inference.batching.job import DEFAULT_OPTIONS
-from inference.engine.statistics import Duration
+from inference.engine import Duration
 from registry.answers import AnswerLog, Entries, LoggedAnswer, Opening, PythonEntries, SubjectKeys
 from registry.log.rows import LARGEST_GROUP, Appended
 from sealgate.reasons import Reason, SealgateError

@@ -14,9 +14,7 @@ from gateway.calls.call import Call
 from gateway.calls.params import InferenceParams
 from gateway.recording.burst import BurstWriter, PreparedRecord, Recordable, Recorded
 from gateway.recording.erasure import Erasure, ErasureBarrier
-from inference.engine.live_table import LiveVersion
-from inference.engine.result import InferenceResult
-from inference.engine.statistics import Duration
+from inference.engine import Duration, InferenceResult, LiveVersion
 from inference.observability import tracing
 from registry.answers import ANYTHING, AnswerLog, Opening, SubjectKeys
 from sealgate.reasons import Reason, SealgateError

@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from inference.engine.live_table import LiveVersion
-from inference.engine.result import InferenceResult
+from inference.engine import InferenceResult, LiveVersion
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import HealthLimits, OutcomeLimits
 

@@ -15,8 +15,7 @@ from datetime import datetime
 
 from gateway.recording import AuditRecord, AuditRecorder, measured, screening_of
 from gateway.rollout.alias_health import FAULTS, AliasHealth
-from inference.engine.engine import Engine, LiveVersion, RequestOptions
-from inference.engine.result import InferenceResult
+from inference.engine import Engine, InferenceResult, LiveVersion, RequestOptions
 from inference.model.config import ModelConfig
 from inference.model.inputs import model_input
 from sealgate.reasons import SealgateError

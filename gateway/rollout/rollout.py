@@ -23,8 +23,7 @@ from gateway.calls.params import InferenceParams
 from gateway.recording import AuditRecord, AuditRecorder
 from gateway.rollout.alias_health import AliasHealth, Breach
 from gateway.rollout.comparisons import ShadowComparison, ShadowComparisons
-from inference.engine.engine import Engine, LiveVersion
-from inference.engine.result import InferenceResult
+from inference.engine import Engine, InferenceResult, LiveVersion
 from inference.model.config import ModelConfig
 from registry.promotion import Pointers
 from sealgate.periodic import PeriodicThread

@@ -32,8 +32,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.engine.live_table import LiveVersion
-from inference.engine.result import InferenceResult
+from inference.engine import InferenceResult, LiveVersion
 from inference.screening.traffic import comparison_steps, quantized_features
 
 _log = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from gateway.calls.call import Call
-from inference.engine.engine import Engine, LiveVersion, RequestOptions
+from inference.engine import Engine, LiveVersion, RequestOptions
 from inference.llm.request import SamplingRequest, said_in
 from inference.text.text_windows import Windows, added
 from inference.text.tokenizer import TextTokenizer

@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from gateway.auth import Rights
 from gateway.calls.call import Call
-from inference.engine.engine import Engine
+from inference.engine import Engine
 from sealgate.oip import grpc_service_pb2
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name

@@ -8,7 +8,7 @@ from gateway.calls.call import Call
 from gateway.calls.messages import choose_encoding
 from gateway.calls.params import read_version
 from gateway.pipeline import GenerationPipeline, InferencePipeline, describe
-from inference.engine.engine import Engine, LiveVersion
+from inference.engine import Engine, LiveVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceServicer
 from sealgate.reasons import Reason, SealgateError

@@ -35,8 +35,7 @@ from gateway.sessions.session_rows import (
     Store,
     class_of_version,
 )
-from inference.engine.live_table import LiveVersion
-from inference.engine.result import InferenceResult
+from inference.engine import InferenceResult, LiveVersion
 from inference.model.config import CLASSES, ModelConfig
 from inference.screening.detector import Verdict
 from sealgate.trust.policy import Consequence, SessionRules

@@ -37,7 +37,7 @@ from gateway.transport.delayed import DelayedAnswers
 from gateway.transport.served_call import QUICK, ServedCall, Ways, way_of
 from inference.batching.limits import Pace
 from inference.batching.queue import fair_parts
-from inference.engine.live_table import QueuedVersion
+from inference.engine import QueuedVersion
 from inference.observability import tracing
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.process_log import current_request

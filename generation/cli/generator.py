@@ -16,7 +16,7 @@ import click
 from inference.model.config import TrainingDataInfo
 from inference.observability import tracing
 from publishing.cli.publish import RegistryCommitments
-from publishing.watermark.mark_records import mark_path, new_mark, save_mark, watermark_folder
+from publishing.watermark import mark_path, new_mark, save_mark, watermark_folder
 from sealgate.cli.context import connected, profile, state_folder
 from sealgate.cli.options import EXISTING_FILE, EXISTING_FOLDER, FILE
 from sealgate.cli.output import ask_secret, json_option, show_fields

@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torchao.quantization import Int8Tensor
@@ -26,7 +28,9 @@ from torchao.quantization.granularity import PerRow
 from transformers import PreTrainedModel
 
 from inference.llm.terms import INT8
-from publishing.watermark.correlation import Floats
+
+Floats = npt.NDArray[np.float32]
+
 
 # So many weights are unpacked at once: 2 MB.
 _BLOCK = 1 << 19

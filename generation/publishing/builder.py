@@ -42,7 +42,7 @@ from inference.llm.terms import (
 )
 from inference.model.config import TrainingDataInfo
 from publishing.evidence.signing import sign_evidence
-from publishing.watermark.mark_records import MarkRecord
+from publishing.watermark import MarkRecord
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.uploads import Package
 from sealgate.trust.keys import Signer, write_private_file

@@ -15,7 +15,7 @@ from inference.llm.terms import GeneratorTerms, PromptScreen
 from publishing.evidence import signing
 from publishing.evidence.bom import DATASET_REF, bill
 from publishing.source.folder import SLSA
-from publishing.watermark.detection import THRESHOLD
+from publishing.watermark import MARK_THRESHOLD
 from sealgate.trust import canonical
 from sealgate.trust.statements import Manifest
 from sealgate.trust.statements.oms import STATEMENT
@@ -130,7 +130,7 @@ class GeneratorFindings:
             signing.WATERMARK_CHECK: {
                 "commitment": self.marked.committed.mark.commitment,
                 "commitment_entry": self.marked.committed.entry,
-                "threshold": THRESHOLD,
+                "threshold": MARK_THRESHOLD,
                 "stored": asdict(self.marked.stored),
                 "int8": asdict(self.marked.int8),
                 "perplexity": asdict(self.perplexities),

@@ -10,17 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from generation.models.int8 import as_rounded
-from publishing.watermark.correlation import Floats, PairedWeight, numbered, whiten
-from publishing.watermark.detection import MarkDetection, detection_of
-from publishing.watermark.file_marking import mark_shards
-from publishing.watermark.graph_marking import spread_mark
-from publishing.watermark.key import Mark, WatermarkCode
-from publishing.watermark.mark_records import MarkRecord, WeightSlot
-from publishing.watermark.safetensors_file import TensorFile
+from publishing.watermark import (
+    Mark,
+    MarkDetection,
+    MarkRecord,
+    TensorFile,
+    WatermarkCode,
+    WeightSlot,
+    detect_named,
+    mark_shards,
+    spread_mark,
+)
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.statements import FileEntry, Manifest
+
+Floats = npt.NDArray[np.float32]
 
 LARGEST_LOSS = 0.005
 """By what share perplexity may grow with the mark, where nobody says otherwise."""
@@ -92,7 +99,7 @@ def _read(
     form: str,
 ) -> MarkDetection:
     """What the code reads in weights by their names, of which one is in memory at a time."""
-    found = detection_of(_paired(weights, slots), code, 0.0)
+    found = detect_named(weights, slots, code)
     if not found.found:
         raise SealgateError(Reason.WATERMARK_FAINT, f"{form} reads z = {found.z:.1f}")
     return found
@@ -111,16 +118,3 @@ def perplexity_loss(before: float, after: float) -> float:
     """By what share perplexity has grown; infinite where it cannot be said."""
     lost = after / before - 1
     return lost if math.isfinite(lost) else math.inf
-
-
-def _paired(
-    weights: Iterable[tuple[str, Floats]], slots: Sequence[WeightSlot]
-) -> Iterator[PairedWeight]:
-    places = {
-        slot.name: place
-        for slot, place in zip(slots, numbered(slot.shape for slot in slots), strict=True)
-    }
-    for name, values in weights:
-        shape, ordinal = places.get(name, ((), 0))
-        if values.shape == shape:
-            yield PairedWeight(whiten(values), shape, ordinal)

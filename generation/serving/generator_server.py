@@ -21,10 +21,16 @@ from generation.config import GenerationSettings, GeneratorConfig
 from generation.serving.generator_version import GeneratorVersion
 from inference.backends.remote.generator import read_terms
 from inference.backends.remote.messages import error_message
-from inference.engine.engine import Engine, LiveVersion, TrustAnchor
-from inference.engine.live_table import ServableVersion
-from inference.engine.trust_state import RollbackGuardFile
-from inference.engine.version_verifier import FileSource, VerifiedPointer, read_file
+from inference.engine import (
+    Engine,
+    FileSource,
+    LiveVersion,
+    RollbackGuardFile,
+    ServableVersion,
+    TrustAnchor,
+    VerifiedPointer,
+    read_file,
+)
 from inference.llm import messages
 from inference.llm.messages import AnswerPart
 from inference.llm.request import SamplingRequest

@@ -20,7 +20,7 @@ from generation.models.perplexity import float32_reference, score
 from generation.models.split import SplitDecoder
 from generation.serving.streamed_text import StreamedText
 from inference.batching.limits import BatcherCounts
-from inference.engine.statistics import Statistics
+from inference.engine import Statistics
 from inference.llm.messages import AnswerPart
 from inference.llm.request import Sampling, SamplingRequest
 from inference.llm.terms import (

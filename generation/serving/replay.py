@@ -18,7 +18,7 @@ from generation.serving.generator_server import copy_verified
 from generation.serving.generator_version import GeneratorVersion, ScreenedPrompt
 from inference.backends.openai.generator import UNCHECKED
 from inference.backends.remote.generator import place_in
-from inference.engine.version_verifier import FileSource
+from inference.engine import FileSource
 from inference.llm.answers import AnswerScreen
 from inference.llm.messages import AnswerPart
 from inference.llm.request import SamplingRequest, answer_digest, said_in

@@ -16,10 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from inference.batching.limits import NO_BOUNDS, OperatorBounds
-from inference.engine.live_table import ServableVersion
-from inference.engine.ready_version import ReadyVersion
-from inference.engine.statistics import RunFault
-from inference.engine.version_verifier import FileSource, VerifiedPointer, read_files
+from inference.engine import (
+    FileSource,
+    ReadyVersion,
+    RunFault,
+    ServableVersion,
+    VerifiedPointer,
+    read_files,
+)
 from inference.runtime.providers import bound_arena, check_provider
 from inference.runtime.settings import (
     CPU,

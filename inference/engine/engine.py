@@ -48,21 +48,6 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import parse_time
 
-__all__ = [
-    "Engine",
-    "IndexedVersion",
-    "InferenceResult",
-    "LiveVersion",
-    "RejectedPointer",
-    "RequestOptions",
-    "ServableVersion",
-    "Source",
-    "TrustAnchor",
-    "UntrustedSnapshot",
-    "UpdateResult",
-    "VersionLoader",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class UpdateResult:

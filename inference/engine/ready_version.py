@@ -14,12 +14,7 @@ from inference.batching.batcher import Batcher
 from inference.batching.capacity import BatchSizes, RowCapacity
 from inference.batching.cost_model import BatchCosts
 from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
-from inference.batching.limits import (
-    NO_BOUNDS,
-    BatcherCounts,
-    BatcherLimits,
-    OperatorBounds,
-)
+from inference.batching.limits import NO_BOUNDS, BatcherCounts, BatcherLimits, OperatorBounds
 from inference.batching.queue import QueueItem
 from inference.engine.batch_run import ServingTarget
 from inference.engine.result import InferenceResult, split_results

@@ -24,16 +24,16 @@ class Duration:
         return Duration(self.count + other.count, self.ns + other.ns)
 
 
-BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+WAIT_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """In seconds: by these, waits are told apart."""
-_BOUNDS_NS = tuple(round(bound * 1e9) for bound in BOUNDS)
+_BOUNDS_NS = tuple(round(bound * 1e9) for bound in WAIT_BOUNDS)
 
 
 @dataclass(frozen=True, slots=True)
 class WaitHistogram:
     """A histogram of waiting times with the bounds BOUNDS, and their total nanoseconds."""
 
-    counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
+    counts: tuple[int, ...] = (0,) * (len(WAIT_BOUNDS) + 1)
     ns: int = 0
 
     def __add__(self, ns: int) -> "WaitHistogram":

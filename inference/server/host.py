@@ -22,9 +22,14 @@ import numpy.typing as npt
 
 from inference.batching.cost_model import BatchCosts
 from inference.batching.job import RequestOptions
-from inference.engine.engine import Engine, InferenceResult, LiveVersion
-from inference.engine.trust_state import Place, RollbackGuardFile
-from inference.engine.version_verifier import SignedManifest
+from inference.engine import (
+    Engine,
+    InferenceResult,
+    LiveVersion,
+    Place,
+    RollbackGuardFile,
+    SignedManifest,
+)
 from inference.server.load_request import LoadRequest
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from inference.engine.trust_state import Place
-from inference.engine.version_verifier import SignedManifest
+from inference.engine import Place, SignedManifest
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.dsse import Envelope

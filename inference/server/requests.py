@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from inference.batching.job import RequestOptions
-from inference.engine.result import InferenceResult
+from inference.engine import InferenceResult
 from inference.model.inputs import model_input
 from inference.server.host import EngineHost
 from sealgate.oip import grpc_service_pb2 as oip

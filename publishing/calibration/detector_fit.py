@@ -34,9 +34,7 @@ from inference.screening.calibration import (
     ScoreThreshold,
 )
 from inference.screening.detector import Detector
-from inference.screening.scoring import (
-    RefusalScore,
-)
+from inference.screening.scoring import RefusalScore
 from publishing.calibration.image_changes import CHANGES, RETAKEN
 from publishing.calibration.probe import BEYOND, Array, Probe, Prober
 from publishing.calibration.probe import Floats as Floats32
@@ -49,7 +47,7 @@ from sealgate.trust.receipts.answer_entry import FLOAT32
 CONFIDENCE = 0.6
 # From this many rows on, the rate of a 1% bound is below 2.1% at 95% confidence; from the least on,
 # that of a 5% bound is below 10%.
-MANY_ROWS, LEAST_ROWS = 299, 59
+MANY_ROWS, LEAST_CALIBRATION_ROWS = 299, 59
 # By how much a row that is spared a refusal exceeds the threshold of suspect rows.
 _ABOVE = 1e-6
 
@@ -247,7 +245,7 @@ def bounds(n: int) -> tuple[float, float]:
 
 def _limit(scores: Floats, bound: float) -> ScoreThreshold:
     rank = calibration.conformal_rank(len(scores), bound, CONFIDENCE)
-    if len(scores) < LEAST_ROWS:
+    if len(scores) < LEAST_CALIBRATION_ROWS:
         raise SealgateError(
             Reason.CALIBRATION_TOO_SMALL, f"{len(scores)} clean rows back no bound of {bound:g}"
         )

@@ -43,9 +43,9 @@ from inference.screening.first_stage import (
 from inference.screening.scoring import Scoring
 from inference.text import tokens
 from publishing.calibration.detector_fit import FitRows, RowSubset
-from publishing.calibration.least_margin import TimedGraphs, least_margin
 from publishing.calibration.probe import Array
 from publishing.calibration.probe import Floats as Floats32
+from publishing.calibration.rounding_margin import TimedGraphs, least_margin
 from publishing.calibration.scoring_fit import fit_scoring
 from publishing.calibration.screening_report import auroc
 from publishing.calibration.served_rows import LEAST_ROWS, ServedVectors, fit_readings
@@ -234,7 +234,7 @@ class StageChoice:
         }
 
 
-def choose(
+def choose_first_stage(
     seen: FitRows,
     vectors: ServedVectors,
     graphs: TimedGraphs,

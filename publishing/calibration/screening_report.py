@@ -4,6 +4,7 @@ The report is evidence for a version. Attacks count if they changed the answer. 
 reported too, since a detector of noise would look good on attacks alone.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,22 @@ from inference.model.config import CLASSES
 from inference.model.decisions import Decision
 from inference.screening.calibration import Floats
 from inference.screening.detector import Detector
+from publishing.calibration import probe as probe_names
+from publishing.calibration import text_probe
+from publishing.calibration.image_changes import CHANGES
 from publishing.calibration.probe import Array, Prober
 from publishing.calibration.probe import Floats as Floats32
+
+
+def attack_names(of_text: bool) -> tuple[str, ...]:
+    """The attacks that a report tells of beside BORDER, on texts or on numbers."""
+    return (text_probe if of_text else probe_names).ATTACKS
+
+
+def change_names(of_text: bool, shown: Collection[str]) -> tuple[str, ...]:
+    """The benign changes that a report tells of: those of images, too, if it is `shown` one."""
+    images = not of_text and CHANGES[0] in shown
+    return (*(text_probe if of_text else probe_names).SHIFTS, *(CHANGES if images else ()))
 
 
 def report_of(

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.engine.graphs import TappedGraph, open_tapped
+from inference.engine import TappedGraph, open_tapped
 from inference.model.config import CLASSES, ModelConfig
 from inference.model.decisions import Decision
 from inference.model.inputs import InputForm, form_of

@@ -35,7 +35,7 @@ SHIFTS: tuple[str, ...] = tuple(f"noise-{share:g}" for share in _NOISE)
 _MOST_CANDIDATES = 512
 _BATCH_ROWS = 32
 # How many texts a report is of: each is measured a dozen times, with a gradient each.
-MOST_REPORTED = 300
+MOST_REPORTED_TEXTS = 300
 _NONE = -np.inf
 
 

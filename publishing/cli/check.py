@@ -17,7 +17,7 @@ from publishing.ready.description import describe_input
 from publishing.ready.reading import read_source
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
-from publishing.watermark.key import PAYLOAD_BYTES, SECRET_BYTES, Mark, WatermarkKey
+from publishing.watermark import MARK_PAYLOAD_BYTES, MARK_SECRET_BYTES, Mark, WatermarkKey
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.options import EXISTING, EXISTING_FILE, FILE
 from sealgate.cli.output import json_option, show_fields
@@ -103,8 +103,8 @@ def _made(
 ) -> tuple[dict[str, bytes], VersionReport]:
     """With the first of so many marks that costs no more than it may. Raises as `make_files`."""
     for left in reversed(range(DRAWS)):
-        key = WatermarkKey(source.config.name, secrets.token_bytes(SECRET_BYTES))
-        mark = Mark(key, secrets.token_bytes(PAYLOAD_BYTES), sha256(source.serving))
+        key = WatermarkKey(source.config.name, secrets.token_bytes(MARK_SECRET_BYTES))
+        mark = Mark(key, secrets.token_bytes(MARK_PAYLOAD_BYTES), sha256(source.serving))
         steps = StepTimer(lambda: datetime.now(UTC), lambda step, detail: None)
         try:
             return make_files(

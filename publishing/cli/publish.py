@@ -30,7 +30,7 @@ from publishing.ready.description import ModelDescription, describe_input
 from publishing.ready.reading import model_name, read_source
 from publishing.source.dataset import Dataset, doubt_of
 from publishing.source.folder import SourceFolder
-from publishing.watermark.mark_records import mark_path, new_mark, save_mark, watermark_folder
+from publishing.watermark import mark_path, new_mark, save_mark, watermark_folder
 from registry.sandbox.confinement import Confinement
 from sealgate.cli.context import connected, governance_of, profile
 from sealgate.cli.options import EXISTING, EXISTING_FILE

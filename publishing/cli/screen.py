@@ -17,7 +17,7 @@ from inference.model.config import ModelConfig
 from inference.screening import calibration
 from inference.screening.detector import Detector
 from inference.screening.traffic import TrafficFolder, without_repeats
-from publishing.calibration.detector_fit import LEAST_ROWS
+from publishing.calibration import LEAST_CALIBRATION_ROWS
 from publishing.cli.options import (
     Described,
     description_options,
@@ -285,8 +285,8 @@ def recalibrate(
         f"{len(vectors)} requests of {model} {from_version}, {len(traffic)} of them distinct",
         err=True,
     )
-    if len(traffic) < LEAST_ROWS:
-        detail = f"{len(traffic)} distinct requests, {LEAST_ROWS} are the least"
+    if len(traffic) < LEAST_CALIBRATION_ROWS:
+        detail = f"{len(traffic)} distinct requests, {LEAST_CALIBRATION_ROWS} are the least"
         raise SealgateError(Reason.CALIBRATION_TOO_SMALL, detail)
     dataset = replace(dataset, traffic=traffic, vectors=len(vectors), earlier=earlier)
     options = PublishOptions(unmarked=True, description=description, quantized=quantizes(precision))

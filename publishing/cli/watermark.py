@@ -13,25 +13,27 @@ import click
 from publishing.cli.options import NEW_FILE, write_new
 from publishing.cli.publish import RegistryCommitments
 from publishing.cli.watermark_proofs import attest, fetcher, fp32_of, prove, settle_claims
-from publishing.watermark.detection import read_code, weights_of
-from publishing.watermark.file_marking import mark_file, mark_integers, mark_model
-from publishing.watermark.graph_marking import PAYLOAD_CAPACITY, spread_mark
-from publishing.watermark.identification import (
+from publishing.watermark import (
+    PAYLOAD_CAPACITY,
     CopyRecord,
     IdentifiedMark,
-    colluders_named,
-    find,
-    save_copy,
-    spread_copy,
-)
-from publishing.watermark.key import load_watermark_key
-from publishing.watermark.mark_records import (
     MarkRecord,
+    colluders_named,
+    find_mark,
     key_path,
+    load_watermark_key,
+    mark_file,
+    mark_integers,
+    mark_model,
     mark_path,
     new_mark,
+    read_code,
+    save_copy,
     save_mark,
+    spread_copy,
+    spread_mark,
     watermark_folder,
+    weights_of,
 )
 from registry.formats.format_check import PARENT
 from sealgate.cli.context import connected, governance_of, profile
@@ -67,10 +69,10 @@ def verify(ctx: click.Context, file: Path, blind: bool, as_json: bool) -> None:
     weights = weights_of(file.name, file.read_bytes())
     folder = watermark_folder(person)
     if blind:
-        found = find(weights, folder, None)
+        found = find_mark(weights, folder, None)
     else:
         with connected(person) as channel:
-            found = find(weights, folder, fetcher(person, channel))
+            found = find_mark(weights, folder, fetcher(person, channel))
     show_fields(_told(found), as_json)
     if found is None or not found.detection.found:
         ctx.exit(1)

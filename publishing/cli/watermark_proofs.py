@@ -10,19 +10,30 @@ from pathlib import Path
 import click
 import grpc
 import numpy as np
+import numpy.typing as npt
 
 from inference.engine import version_contents
 from inference.llm.terms import WEIGHTS, is_generator
 from publishing.cli.options import NEW_FILE, write_new
 from publishing.evidence.signing import WATERMARK_CHECK, sign_evidence
 from publishing.serialization import parse_model
-from publishing.watermark.carrier_weights import Floats, read_carriers
-from publishing.watermark.detection import THRESHOLD, read_code, weights_of
-from publishing.watermark.identification import FetchCopy, MarkedCopy
-from publishing.watermark.key import load_watermark_key
-from publishing.watermark.mark_records import MarkRecord, kept_marks, key_path, watermark_folder
-from publishing.watermark.ownership import OwnershipClaim, OwnershipProof, settle
-from publishing.watermark.safetensors_file import TensorFile
+from publishing.watermark import (
+    MARK_THRESHOLD,
+    FetchCopy,
+    MarkedCopy,
+    MarkRecord,
+    OwnershipClaim,
+    OwnershipProof,
+    TensorFile,
+    kept_marks,
+    key_path,
+    load_watermark_key,
+    read_carriers,
+    read_code,
+    settle,
+    watermark_folder,
+    weights_of,
+)
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.options import EXISTING_FILE
 from sealgate.cli.output import ask_secret, json_option, show_fields, show_rows
@@ -37,6 +48,8 @@ from sealgate.v1 import log_pb2 as logs
 from sealgate.v1 import registry_pb2 as messages
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+
+Floats = npt.NDArray[np.float32]
 
 
 def fetcher(person: Profile, channel: grpc.Channel) -> FetchCopy:
@@ -220,7 +233,7 @@ def attest(ctx: click.Context, model: str, version: int, out: Path, as_json: boo
     body = {
         "commitment": record.mark.commitment,
         "commitment_entry": record.entry,
-        "threshold": THRESHOLD,
+        "threshold": MARK_THRESHOLD,
         **{
             form: {"z": found.z, "log10_bound": found.log10_bound, "bit_errors": found.bit_errors}
             for form, found in read.items()

@@ -10,11 +10,8 @@ from inference.model.columns import number
 from inference.model.config import CLASSES
 from inference.model.decisions import Decision
 from inference.model.golden import Golden
-from publishing.calibration import probe, text_probe
-from publishing.calibration.image_changes import CHANGES
-from publishing.calibration.served_rows import BORDER
-from publishing.watermark.detection import MarkDetection
-from publishing.watermark.mark_records import WeightSlot
+from publishing.calibration import BORDER, attack_names, change_names
+from publishing.watermark import MarkDetection, WeightSlot
 from sealgate.trust import canonical, fields
 from sealgate.trust.receipts.answer_entry import FLOAT32, NONE
 
@@ -145,13 +142,11 @@ def _screening(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
     staged = _stages(item["stages"])
     on = (*(("goes_on",) if staged else ()), *_compared(item["disagreement"]))
     _shares(item["clean"], (*_FLAGS, *on))
-    kind = text_probe if of_text else probe
-    images = not of_text and CHANGES[0] in fields.mapping(item["shifts"])
-    shifts = (*kind.SHIFTS, *(CHANGES if images else ()))
-    for shift in fields.record(item["shifts"], shifts).values():
+    changes = change_names(of_text, fields.mapping(item["shifts"]))
+    for shift in fields.record(item["shifts"], changes).values():
         _shares(shift, ("answers_changed", *_FLAGS, *on))
     caught = ("succeeded", *_CAUGHT, *on, *(("auroc_graph",) if staged else ()))
-    for attack in fields.record(item["attacks"], (*kind.ATTACKS, BORDER)).values():
+    for attack in fields.record(item["attacks"], (*attack_names(of_text), BORDER)).values():
         none_succeeded = fields.mapping(attack).keys() == {"succeeded"}
         _shares(attack, ("succeeded",) if none_succeeded else caught)
     return item
@@ -205,7 +200,7 @@ def _with_recalibration(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
     item = fields.record(changed, ("clean", "attacks"))
     attacks = fields.mapping(item["attacks"])
     # Those that turned an answer.
-    known = set((text_probe if of_text else probe).ATTACKS) & set(attacks)
+    known = set(attack_names(of_text)) & set(attacks)
     for shares in (item["clean"], *fields.record(attacks, known).values()):
         _shares(shares, CHANGED)
     return {**found, RECALIBRATION: item}

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from inference.engine import version_contents
 from inference.screening.calibration import Floats as Scores
 from inference.screening.detector import Detector
-from publishing.calibration.detector_fit import FitRows
-from publishing.calibration.probe import Floats, Prober
+from publishing.calibration import FitRows, Prober
 from publishing.evidence.measurements import CHANGED, RECALIBRATION, VersionReport
 from publishing.source.dataset import Dataset
 
@@ -35,7 +37,9 @@ def changes(prober: Prober, earlier: Detector, detector: Detector, seen: FitRows
     }
 
 
-def _shares(earlier: Detector, detector: Detector, features: Floats) -> dict[str, float]:
+def _shares(
+    earlier: Detector, detector: Detector, features: npt.NDArray[np.float32]
+) -> dict[str, float]:
     before, now = earlier.scores(features), detector.scores(features)
     found = (
         _above(before, earlier.threshold),

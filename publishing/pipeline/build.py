@@ -40,10 +40,7 @@ from publishing.ready.reading import is_ready
 from publishing.serialization import parse_model
 from publishing.source.dataset import Dataset
 from publishing.source.folder import NAMES, ORIGIN, SourceFolder, read_plain_file
-from publishing.watermark.detection import THRESHOLD
-from publishing.watermark.graph_marking import CAPACITY
-from publishing.watermark.key import Mark
-from publishing.watermark.mark_records import MarkRecord
+from publishing.watermark import MARK_CAPACITY, MARK_THRESHOLD, Mark, MarkRecord
 from registry.formats.format_check import check_file
 from registry.sandbox.confinement import Confinement
 from sealgate.reasons import Reason, SealgateError
@@ -238,11 +235,11 @@ def _bill(making: BuildRecord, manifest: Manifest, report: VersionReport) -> dic
 def _watermark_check(report: VersionReport, commitment: str, entry: int) -> dict[str, Any]:
     committed = {"commitment": commitment, "commitment_entry": entry}
     if report.mark is None:
-        statement = f"no watermark: {report.weights} weights can carry one, {CAPACITY} must"
+        statement = f"no watermark: {report.weights} weights can carry one, {MARK_CAPACITY} must"
         return {**committed, "carried": False, "weights": report.weights, "statement": statement}
     return {
         **committed,
-        "threshold": THRESHOLD,
+        "threshold": MARK_THRESHOLD,
         "accuracy_lost": report.accuracy_lost,
         "fp32": asdict(report.mark.fp32),
         "int8": asdict(report.mark.int8),

@@ -21,10 +21,16 @@ from publishing.evidence.measurements import MarkFigures, TrialMeasurements, Ver
 from publishing.serialization import parse_model
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
-from publishing.watermark.carrier_weights import read_carriers
-from publishing.watermark.detection import MarkDetection, read_code, weights_of
-from publishing.watermark.graph_marking import CAPACITY, MarkedGraphs, embed
-from publishing.watermark.key import Mark
+from publishing.watermark import (
+    MARK_CAPACITY,
+    Mark,
+    MarkDetection,
+    MarkedGraphs,
+    embed_mark,
+    read_carriers,
+    read_code,
+    weights_of,
+)
 from publishing.worker_tasks import trial
 from publishing.worker_tasks.forward import Array as Rows
 from publishing.worker_tasks.forward import golden_rows
@@ -181,9 +187,9 @@ def _marked(source: SourceFolder, wanted: MarkSettings) -> tuple[MarkedGraphs | 
     weights could carry a mark.
     """
     weights = sum(each.values.size for each in read_carriers(parse_model(source.serving)))
-    if wanted.optional and weights < CAPACITY:
+    if wanted.optional and weights < MARK_CAPACITY:
         return None, weights
-    marked = embed(source.serving, source.response or source.serving, wanted.mark)
+    marked = embed_mark(source.serving, source.response or source.serving, wanted.mark)
     _check_mark(marked.detection, "fp32")
     return marked, weights
 
@@ -196,7 +202,7 @@ def _flagged(measured: TrialMeasurements) -> str:
 
 def _described(marked: MarkedGraphs | None, weights: int) -> str:
     if marked is None:
-        return f"none: {weights} weights can carry one, {CAPACITY} must"
+        return f"none: {weights} weights can carry one, {MARK_CAPACITY} must"
     says = "its payload" if marked.code.bits else "presence only"
     return f"z = {marked.detection.z:.1f} at {marked.amplitude:.4g} of each spread, {says}"
 

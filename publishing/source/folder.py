@@ -17,7 +17,7 @@ from typing import Any
 
 import onnx
 
-from inference.engine.graphs import check_response
+from inference.engine import check_response
 from inference.model.config import ModelConfig
 from inference.model.inputs import check_tokenizer, form_of
 from inference.model.request_tensors import FP32, INT64, TensorSpec

@@ -19,7 +19,7 @@ A key chosen after the fact weakens the claim: 2^40 keys can be tried, against w
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,7 +43,7 @@ from publishing.watermark.key import WatermarkCode, WatermarkKey
 from publishing.watermark.mark_records import WeightSlot
 from publishing.watermark.safetensors_file import TensorFile
 
-THRESHOLD = 12.0
+MARK_THRESHOLD = 12.0
 # No claim is stronger than this: below it, the key's own secrecy is the weaker link.
 _BOUND_CAP = -128 * math.log10(2)
 # Taken as they come, or searched for.
@@ -62,7 +62,7 @@ class MarkDetection:
 
     @property
     def found(self) -> bool:
-        return self.z >= THRESHOLD
+        return self.z >= MARK_THRESHOLD
 
 
 def detect(weights: Iterable[Floats], code: WatermarkCode) -> MarkDetection:
@@ -104,6 +104,24 @@ def detection_of(
     bound = max(-z * z / 2 / math.log(10), _BOUND_CAP) if z > 0 else 0.0
     errors = int(np.sum(sums.products * word <= 0)) if word is not None else 0
     return MarkDetection(z, bound, int(sums.counts.sum()), code.bits, errors)
+
+
+def detect_named(
+    weights: Iterable[tuple[str, Floats]], slots: Sequence[WeightSlot], code: WatermarkCode
+) -> MarkDetection:
+    """What `code` reads in those of these weights that have the name and shape of a slot; one
+    weight is in memory at a time.
+    """
+    shapes = numbered(slot.shape for slot in slots)
+    places = {slot.name: place for slot, place in zip(slots, shapes, strict=True)}
+
+    def paired() -> Iterator[PairedWeight]:
+        for name, values in weights:
+            shape, ordinal = places.get(name, ((), 0))
+            if values.shape == shape:
+                yield PairedWeight(whiten(values), shape, ordinal)
+
+    return detection_of(paired(), code, 0.0)
 
 
 # By name, as they come, or searched for.
@@ -197,7 +215,7 @@ def read_payloads(
     """The payloads, mended, that these weights may carry under the key: by name, and as they come.
     Of unmarked weights none, or nobody's.
     """
-    code = key.worded(bytes(payloads.PAYLOAD_BYTES))
+    code = key.worded(bytes(payloads.MARK_PAYLOAD_BYTES))
     shapes = [slot.shape for slot in slots]
     ways = (weights.named(slots), as_they_come(weights.hosts, shapes))
     found = (payloads.decode_payload(sums_of(paired, code).strengths) for paired in ways if paired)

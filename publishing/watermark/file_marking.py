@@ -19,7 +19,7 @@ from publishing.serialization import parse_model, serialize_model
 from publishing.watermark.carrier_weights import CarrierWeight, read_carriers, write_carriers
 from publishing.watermark.correlation import Floats, PairedWeight, numbered, whiten
 from publishing.watermark.detection import detection_of
-from publishing.watermark.graph_marking import CAPACITY, TARGET, EmbeddingStrength, spread
+from publishing.watermark.graph_marking import MARK_CAPACITY, TARGET, EmbeddingStrength, spread
 from publishing.watermark.key import WatermarkCode
 from publishing.watermark.mark_records import WeightSlot
 from publishing.watermark.safetensors_file import TensorFile, write_tensor_file
@@ -162,7 +162,7 @@ def mark_integers(
         each for each in read_carriers(model) if each.integers and whiten(each.values).any()
     ]
     hosts = [carrier.values for carrier in carriers]
-    if sum(host.size for host in hosts) < CAPACITY:
+    if sum(host.size for host in hosts) < MARK_CAPACITY:
         raise SealgateError(Reason.WATERMARK_CAPACITY, "too few integers to carry a mark")
     sizes = _step_sizes(model, carriers)
     spreading = spread(hosts, code, target)

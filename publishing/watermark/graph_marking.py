@@ -187,7 +187,7 @@ TARGET = 16.0
 # The z of each bit of a payload.
 MARGIN = 6.0
 # Fewer weights need an amplitude that is felt: 16 / sqrt(15000) is 0.13 of the spread.
-CAPACITY = 15_000
+MARK_CAPACITY = 15_000
 # A payload is written where this amplitude gives each bit 4 standard deviations.
 _FELT, _LEAST_MARGIN = 0.1, 4.0
 PAYLOAD_CAPACITY = math.ceil(payloads.PAYLOAD_BITS * (_LEAST_MARGIN / _FELT) ** 2)
@@ -209,7 +209,7 @@ class MarkedGraphs:
         return self.serving, self.response
 
 
-def embed(serving: bytes, response: bytes, mark: Mark, target: float = TARGET) -> MarkedGraphs:
+def embed_mark(serving: bytes, response: bytes, mark: Mark, target: float = TARGET) -> MarkedGraphs:
     """Marks the fp32 weights of the serving graph, and the same initializers of the response graph.
 
     `target` is the z that the mark reads afterwards where it has no payload.
@@ -244,9 +244,9 @@ def spread_mark(
     """
     shapes = _shapes(hosts)
     count = sum(map(math.prod, shapes))
-    if count < CAPACITY:
+    if count < MARK_CAPACITY:
         raise SealgateError(
-            Reason.WATERMARK_CAPACITY, f"{count} weights can carry, {CAPACITY} must"
+            Reason.WATERMARK_CAPACITY, f"{count} weights can carry, {MARK_CAPACITY} must"
         )
     # Twice: read as they come, or searched for.
     price = 2 * (log_ways(shapes, shapes) + math.log(2))

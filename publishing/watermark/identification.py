@@ -161,7 +161,7 @@ class IdentifiedMark:
     recipients: tuple[NamedRecipient, ...]
 
 
-def find(weights: FileWeights, folder: Path, fetch: FetchCopy | None) -> IdentifiedMark | None:
+def find_mark(weights: FileWeights, folder: Path, fetch: FetchCopy | None) -> IdentifiedMark | None:
     """The version whose mark these weights carry; None where no mark was ever made.
 
     1. All marks of all keys are read, and z is paid for by their number.

@@ -78,9 +78,9 @@ def _words(
     return generator.random_raw(count).astype("<u8", copy=False)
 
 
-PAYLOAD_BYTES = 4
+MARK_PAYLOAD_BYTES = 4
 _PARITY = 4
-PAYLOAD_BITS = 8 * (PAYLOAD_BYTES + _PARITY)
+PAYLOAD_BITS = 8 * (MARK_PAYLOAD_BYTES + _PARITY)
 # Every erased byte costs one of parity; two are kept to find an error that nobody suspected.
 _MOST_ERASED = 2
 _CODEC = RSCodec(_PARITY)
@@ -88,7 +88,7 @@ _CODEC = RSCodec(_PARITY)
 
 def codeword(payload: bytes) -> Signs:
     """The signs [BITS] for a payload of SIZE bytes; Raises SealgateError(PARAMETER_MALFORMED)."""
-    if len(payload) != PAYLOAD_BYTES:
+    if len(payload) != MARK_PAYLOAD_BYTES:
         raise SealgateError(Reason.PARAMETER_MALFORMED, f"a payload of {len(payload)} bytes")
     coded = np.frombuffer(bytes(_CODEC.encode(payload)), np.uint8)
     return np.unpackbits(coded).astype(np.int8) * 2 - 1
@@ -112,7 +112,7 @@ def decode_payload(strengths: npt.NDArray[np.float64]) -> bytes | None:
     return None
 
 
-SECRET_BYTES = 32
+MARK_SECRET_BYTES = 32
 _COMMITMENT = b"sealgate/watermark-commitment/v2\n"
 _PRESENCE = b"sealgate/watermark-presence/v1\n"
 _RECIPIENT = b"sealgate/watermark-recipient/v1\n"
@@ -164,7 +164,7 @@ class WatermarkKey:
 
     def __post_init__(self) -> None:
         check_name(self.model)
-        if len(self.secret) != SECRET_BYTES:
+        if len(self.secret) != MARK_SECRET_BYTES:
             raise SealgateError(
                 Reason.DOCUMENT_MALFORMED, f"a watermark secret of {len(self.secret)}"
             )
@@ -203,7 +203,7 @@ class Mark:
 
     def __post_init__(self) -> None:
         canonical.check_digest(self.unmarked)
-        if len(self.payload) != PAYLOAD_BYTES:
+        if len(self.payload) != MARK_PAYLOAD_BYTES:
             raise SealgateError(
                 Reason.DOCUMENT_MALFORMED, f"a payload of {len(self.payload)} bytes"
             )
@@ -238,5 +238,5 @@ def load_watermark_key(path: Path) -> WatermarkKey:
     names = ("model", "secret")
     document = fields.record(canonical.decode(read_private_file(path)), names, kind=_KEY)
     return WatermarkKey(
-        fields.text(document["model"]), fields.unhex(document["secret"], SECRET_BYTES)
+        fields.text(document["model"]), fields.unhex(document["secret"], MARK_SECRET_BYTES)
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from publishing.watermark import key as payloads
 from publishing.watermark.key import (
-    SECRET_BYTES,
+    MARK_SECRET_BYTES,
     Mark,
     WatermarkCode,
     WatermarkKey,
@@ -84,7 +84,7 @@ def load_mark(path: Path, key: WatermarkKey) -> MarkRecord:
         canonical.decode(read_private_file(path, _LARGEST)), (*names, "slots"), kind=_MARK
     )
     mark = Mark(
-        key, fields.unhex(document["payload"], payloads.PAYLOAD_BYTES), document["unmarked"]
+        key, fields.unhex(document["payload"], payloads.MARK_PAYLOAD_BYTES), document["unmarked"]
     )
     if (document["model"], document["commitment"]) != (key.model, mark.commitment):
         raise fields.malformed("the mark is not one of this key")
@@ -132,8 +132,8 @@ def new_mark(folder: Path, model: str, unmarked: str, random_bytes: Callable[[in
     """
     path = key_path(folder, model)
     if not path.exists():
-        save_watermark_key(path, WatermarkKey(model, random_bytes(SECRET_BYTES)))
-    return Mark(load_watermark_key(path), random_bytes(payloads.PAYLOAD_BYTES), unmarked)
+        save_watermark_key(path, WatermarkKey(model, random_bytes(MARK_SECRET_BYTES)))
+    return Mark(load_watermark_key(path), random_bytes(payloads.MARK_PAYLOAD_BYTES), unmarked)
 
 
 def key_path(folder: Path, model: str) -> Path:

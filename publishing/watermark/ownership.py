@@ -26,13 +26,13 @@ from publishing.watermark import key as payloads
 from publishing.watermark.aligned_detection import aligned_to
 from publishing.watermark.correlation import Floats
 from publishing.watermark.detection import (
-    THRESHOLD,
+    MARK_THRESHOLD,
     FileWeights,
     detection_of,
     read_code,
     weights_of,
 )
-from publishing.watermark.key import SECRET_BYTES, Mark, WatermarkCode, WatermarkKey
+from publishing.watermark.key import MARK_SECRET_BYTES, Mark, WatermarkCode, WatermarkKey
 from publishing.watermark.mark_records import MarkRecord, WeightSlot, read_slots, write_slots
 from sealgate.audit.entries import ProvedEntry, prove
 from sealgate.reasons import Reason, SealgateError
@@ -90,11 +90,11 @@ class OwnershipProof:
         document = fields.record(canonical.decode(data), _FIELDS, kind=_TYPE)
         if type(document["worded"]) is not bool:
             raise fields.malformed("worded is true or false")
-        secret = fields.unhex(document["secret"], SECRET_BYTES)
+        secret = fields.unhex(document["secret"], MARK_SECRET_BYTES)
         return cls(
             Mark(
                 WatermarkKey(fields.text(document["model"]), secret),
-                fields.unhex(document["payload"], payloads.PAYLOAD_BYTES),
+                fields.unhex(document["payload"], payloads.MARK_PAYLOAD_BYTES),
                 fields.text(document["unmarked"]),
             ),
             document["worded"],
@@ -220,7 +220,7 @@ def _alone(
     # 3.
     z, kin = opened.read(disputed, tries)
     held = replace(held, z=z)
-    if z < THRESHOLD:
+    if z < MARK_THRESHOLD:
         return replace(held, step=3, why=f"the file reads z = {z:.1f}"), None
     # 4.
     if kin < _MADE_OF:
@@ -235,4 +235,4 @@ def _alone(
 def _carries(own: _OpenClaim, other: _OpenClaim, tries: int) -> bool:
     """Whether the original of one claim carries the mark of another."""
     z, _ = other.read(own.original, tries)
-    return z >= THRESHOLD
+    return z >= MARK_THRESHOLD

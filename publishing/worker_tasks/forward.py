@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from inference.engine.graphs import open_classifier
+from inference.engine import open_classifier
 from inference.model.config import CLASSES, ModelConfig
 from inference.model.decisions import Decision
 from inference.model.golden import Golden
@@ -23,7 +23,7 @@ from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import keep_outputs, with_gradient
 from inference.runtime.session import Session
 from inference.screening.detector import disagreeing, is_near
-from publishing.calibration.parted_rows import in_parts
+from publishing.calibration import in_parts
 from publishing.source.dataset import DataSlice
 from sealgate.reasons import Reason, SealgateError
 

@@ -18,23 +18,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.engine import version_contents
-from inference.engine.graphs import counted
+from inference.engine import counted, version_contents
 from inference.model.columns import RowRules, number
 from inference.model.config import CLASSES, InputDomain, ModelConfig
 from inference.model.decisions import Decision
 from inference.screening.detector import Detector
-from publishing.calibration import query_attacks
-from publishing.calibration.probe import Probe, Prober
-from publishing.calibration.relative_probe import number_probe
-from publishing.calibration.screening_report import report_of
-from publishing.calibration.served_rows import (
+from publishing.calibration import (
+    Asking,
     BorderProber,
+    Probe,
+    Prober,
+    ReportedProbe,
     ServedProber,
     ServedVectors,
     StagedProber,
+    hop_skip_jump,
+    number_probe,
+    report_of,
+    square,
 )
-from publishing.calibration.unshown_attacks import ReportedProbe
 from publishing.serialization import pack_tensors, unpack_tensors
 from publishing.worker_tasks.forward import ResponseGraph, ServingGraph, in_shape
 from registry.sandbox import process
@@ -197,16 +199,12 @@ def _queries(
     victims = [rows[at : at + 1] for at in range(min(len(rows), plan.victims))]
     answers = judged.probe.measure(rows[: plan.victims])[0]
     size = math.prod(rows.shape[1:])
-    makers: dict[str, Callable[[Rows], query_attacks.Asking]] = {
-        "hop-skip-jump": lambda x: query_attacks.hop_skip_jump(
-            x, _SAME, plan.eps, plan.queries, draw
-        )
+    makers: dict[str, Callable[[Rows], Asking]] = {
+        "hop-skip-jump": lambda x: hop_skip_jump(x, _SAME, plan.eps, plan.queries, draw)
     }
     # Its squares are of an image.
     if judged.columns is None and math.isqrt(size) ** 2 == size:
-        makers["square"] = lambda x: query_attacks.square(
-            x, _SAME, plan.eps, plan.queries, 0.05, draw
-        )
+        makers["square"] = lambda x: square(x, _SAME, plan.eps, plan.queries, 0.05, draw)
     for name, make in makers.items():
         ended = [
             _play(judged, row, own[np.newaxis], make(judged.changeable(row)), plan)
@@ -224,9 +222,7 @@ def _queries(
         )
 
 
-def _play(
-    judged: AttackTarget, row: Rows, own: Rows, asking: query_attacks.Asking, plan: AttackPlan
-) -> str:
+def _play(judged: AttackTarget, row: Rows, own: Rows, asking: Asking, plan: AttackPlan) -> str:
     """The verdict on the row that succeeded; empty where none did."""
     z = next(asking)
     for _ in range(plan.queries):

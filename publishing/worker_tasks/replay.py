@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from inference.engine import ready_version, version_contents
+from inference.engine import ReadyVersion, version_contents
 from inference.model.config import CLASSES, ModelConfig
 from inference.model.decisions import Decision
 from inference.model.inputs import labels, tensors_of
@@ -96,7 +96,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     asked = unpack_tensors(request)
     rows = asked.pop(_ROWS)
     files = {path: data.tobytes() for path, data in asked.items()}
-    ready = ready_version.ReadyVersion.build("", files, CpuSettings(1))
+    ready = ReadyVersion.build("", files, CpuSettings(1))
     answer = ready.submit(rows)
     told = {_VERDICT: answer.verdict.value.encode(), _SCORE: repr(answer.score).encode()}
     send(pack_tensors(told, {_LOGITS: answer.outputs[ready.config.output.name]}))

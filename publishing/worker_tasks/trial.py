@@ -20,9 +20,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.engine import ready_version, version_contents
-from inference.engine.batch_run import FLOAT32_TOLERANCE
-from inference.engine.graphs import counted, open_response
+from inference.engine import (
+    FLOAT32_TOLERANCE,
+    ReadyVersion,
+    counted,
+    open_response,
+    version_contents,
+)
 from inference.model.config import CLASSES, ModelConfig
 from inference.model.golden import Golden
 from inference.model.inputs import form_of
@@ -30,24 +34,23 @@ from inference.runtime.response_contract import check_same_forward
 from inference.runtime.settings import CpuSettings
 from inference.screening.column_bins import ColumnBins
 from inference.screening.detector import UNSCREENED, Detector
-from publishing.calibration.detector_fit import (
-    FitRows,
-    attack_fit_rows,
-    draft_detector,
-    recalibrated,
-    set_thresholds,
-)
-from publishing.calibration.first_stage_choice import choose
-from publishing.calibration.least_margin import TimedGraphs, least_margin
-from publishing.calibration.relative_probe import number_probe
-from publishing.calibration.screening_report import report_of
-from publishing.calibration.served_rows import (
+from publishing.calibration import (
     BorderProber,
+    FitRows,
     ServedProber,
     ServedVectors,
     StagedProber,
+    TextProbe,
+    TimedGraphs,
+    attack_fit_rows,
+    choose_first_stage,
+    draft_detector,
+    least_margin,
+    number_probe,
+    recalibrated,
+    report_of,
+    set_thresholds,
 )
-from publishing.calibration.text_probe import TextProbe
 from publishing.evidence.measurements import (
     NO_SCREENING,
     RECALIBRATION,
@@ -119,7 +122,7 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     send(TrialMeasurements(report, screened, accuracies).encode())
     both = int8, asked.serving, response
     files = version_files(config, both, detector, golden, asked.tokenizer)
-    ready_version.ReadyVersion.build("", files, CpuSettings(1))
+    ReadyVersion.build("", files, CpuSettings(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,11 @@ def _fitted(
     )
     draft = draft_detector(seen)
     margin = _asked_below(asked, seen, graphs, golden)
-    chosen = choose(seen, vectors, graphs, asked_below=margin) if vectors is not None else None
+    chosen = (
+        choose_first_stage(seen, vectors, graphs, asked_below=margin)
+        if vectors is not None
+        else None
+    )
     if margin is not None:
         draft = replace(draft, least_margin=margin)
         prober = replace(prober, least_margin=margin)

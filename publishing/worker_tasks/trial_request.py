@@ -12,7 +12,7 @@ from safetensors import numpy as safetensors_numpy
 
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
-from publishing.calibration.text_probe import MOST_REPORTED
+from publishing.calibration import MOST_REPORTED_TEXTS
 from publishing.source.dataset import SLICES, DataSlice
 
 
@@ -107,4 +107,4 @@ def random_generators(seed: int) -> tuple[np.random.Generator, np.random.Generat
 
 def rows_to_screen(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The test rows to screen: all rows of numbers, or the first few texts."""
-    return rows[:MOST_REPORTED] if rows.dtype == np.int64 else rows
+    return rows[:MOST_REPORTED_TEXTS] if rows.dtype == np.int64 else rows

@@ -21,11 +21,15 @@ import numpy.typing as npt
 from google.protobuf.message import Message
 
 from inference.batching.limits import NO_BOUNDS, OperatorBounds
-from inference.engine.batch_run import ServingTarget
-from inference.engine.live_table import ServableVersion
-from inference.engine.ready_version import ReadyVersion
+from inference.engine import (
+    FileSource,
+    ReadyVersion,
+    ServableVersion,
+    ServingTarget,
+    VerifiedPointer,
+    read_files,
+)
 from inference.engine.version_contents import GOLDEN, MODEL
-from inference.engine.version_verifier import FileSource, VerifiedPointer, read_files
 from inference.model.config import ModelConfig
 from inference.model.golden import Golden
 from inference.runtime.settings import CpuSettings

@@ -16,9 +16,14 @@ from typing import Any
 from inference.backends.openai.client import OpenAiServer
 from inference.backends.remote.generator import Generator, StartedAnswer, read_terms
 from inference.backends.remote.messages import OnEnd
-from inference.engine.live_table import ServableVersion
-from inference.engine.trust_state import UntrustedSnapshot
-from inference.engine.version_verifier import FileSource, Source, VerifiedPointer, read_file
+from inference.engine import (
+    FileSource,
+    ServableVersion,
+    Source,
+    UntrustedSnapshot,
+    VerifiedPointer,
+    read_file,
+)
 from inference.llm.messages import ENDS, AnswerPart
 from inference.llm.request import (
     FETCHED,

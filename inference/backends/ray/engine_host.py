@@ -21,11 +21,16 @@ from inference.batching.batcher import Batcher
 from inference.batching.cost_model import BatchCosts
 from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
 from inference.batching.limits import BatcherCounts, BatcherLimits, OperatorBounds, Pace
-from inference.engine.live_table import ServableVersion
-from inference.engine.result import InferenceResult, split_results
-from inference.engine.statistics import BatchPhases, Statistics
-from inference.engine.trust_state import Place
-from inference.engine.version_verifier import FileSource, VerifiedPointer
+from inference.engine import (
+    BatchPhases,
+    FileSource,
+    InferenceResult,
+    Place,
+    ServableVersion,
+    Statistics,
+    VerifiedPointer,
+    split_results,
+)
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
 from inference.server.host import EngineHost

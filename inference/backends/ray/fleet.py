@@ -27,7 +27,7 @@ from inference.backends.ray.replica import (
     unwrap,
 )
 from inference.batching.cost_model import BatchCosts
-from inference.engine.result import InferenceResult
+from inference.engine import InferenceResult
 from inference.server.config import RaySettings
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from inference.batching.cost_model import BatchCosts
 from inference.batching.job import RequestOptions
-from inference.engine.result import InferenceResult
+from inference.engine import InferenceResult
 from inference.server.host import EngineHost
 from inference.server.services import read_load
 from sealgate.files import replace_file

@@ -17,9 +17,14 @@ from inference.backends.remote.messages import Answer, RemoteRequest, VersionMes
 from inference.backends.remote.placement import EnginePlacement, MeasuredEngine
 from inference.backends.remote.remote_engine import RemoteEngine
 from inference.backends.remote.remote_version import RemoteVersion, VersionTerms
-from inference.engine.live_table import ServableVersion
-from inference.engine.trust_state import Place, UntrustedSnapshot
-from inference.engine.version_verifier import FileSource, Source, VerifiedPointer
+from inference.engine import (
+    FileSource,
+    Place,
+    ServableVersion,
+    Source,
+    UntrustedSnapshot,
+    VerifiedPointer,
+)
 from inference.runtime.settings import CPU
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from inference.backends.remote.messages import OnEnd
 from inference.backends.remote.remote_engine import RemoteEngine
 from inference.batching.limits import BatcherCounts
-from inference.engine.live_table import ServableVersion
-from inference.engine.statistics import Statistics
-from inference.engine.trust_state import UntrustedSnapshot
-from inference.engine.version_verifier import FileSource, Source, VerifiedPointer, read_file
+from inference.engine import (
+    FileSource,
+    ServableVersion,
+    Source,
+    Statistics,
+    UntrustedSnapshot,
+    VerifiedPointer,
+    read_file,
+)
 from inference.llm.messages import (
     AnswerPart,
     read_part,

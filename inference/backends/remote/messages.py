@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.batching.job import RequestOptions
-from inference.engine.result import InferenceResult, split_results
+from inference.engine import InferenceResult, split_results
 from inference.model.config import ModelConfig
 from inference.model.inputs import tensors_of
 from inference.screening.detector import Detector

@@ -13,8 +13,7 @@ from inference.backends.remote.endpoint import Endpoint, EngineConnection
 from inference.backends.remote.messages import call
 from inference.backends.remote.placement import MeasuredEngine
 from inference.batching.cost_model import BatchCosts
-from inference.engine.trust_state import Place, UntrustedSnapshot
-from inference.engine.version_verifier import Source
+from inference.engine import Place, Source, UntrustedSnapshot
 from inference.server.load_request import LoadRequest
 from inference.server.services import write_load
 from sealgate.oip import grpc_service_pb2 as oip

@@ -15,10 +15,8 @@ import numpy.typing as npt
 from inference.backends.remote.messages import Answer, RemoteRequest, VersionMessages
 from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
 from inference.batching.limits import BatcherCounts, Pace
-from inference.engine.result import InferenceResult
-from inference.engine.statistics import BatchPhases, Statistics
+from inference.engine import BatchPhases, FileSource, InferenceResult, Statistics, read_file
 from inference.engine.version_contents import DETECTOR, MODEL, TOKENIZER, check_screens
-from inference.engine.version_verifier import FileSource, read_file
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
 from inference.text.tokenizer import TextTokenizer

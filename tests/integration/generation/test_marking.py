@@ -17,7 +17,8 @@ from generation.publishing.watermark import (
     perplexity_loss,
     unmarked_digest,
 )
-from publishing.watermark.detection import THRESHOLD, read_code, weights_of
+from publishing.watermark import MARK_THRESHOLD
+from publishing.watermark.detection import read_code, weights_of
 from publishing.watermark.key import Mark, WatermarkKey
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
@@ -41,7 +42,7 @@ def test_it_is_read_as_stored_and_in_int8_and_costs_little(
     made = shutil.copytree(folder, tmp_path / "made")
     (made / ONE[0]).unlink()
     marked = mark_weights(folder, made, ONE, COMMITTED)
-    assert min(marked.stored.z, marked.int8.z) > THRESHOLD
+    assert min(marked.stored.z, marked.int8.z) > MARK_THRESHOLD
     record = marked.record(sha256(b"version"))
     data = (made / ONE[0]).read_bytes()
     assert read_code(weights_of(ONE[0], data), record.code, record.slots).found

@@ -17,7 +17,8 @@ from generation.publishing.builder import BuiltGenerator
 from generation.serving.generator_version import GeneratorVersion
 from inference.llm.request import Sampling, SamplingRequest
 from inference.llm.terms import GOLDEN, INT8, TERMS, GeneratorTerms, PromptScreen
-from publishing.watermark.detection import THRESHOLD, read_code, weights_of
+from publishing.watermark import MARK_THRESHOLD
+from publishing.watermark.detection import read_code, weights_of
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Evidence
@@ -60,7 +61,7 @@ def test_its_evidence_says_that_prompts_are_not_measured(built: BuiltGenerator) 
     assert report["measure"].startswith("none")
     assert "window" not in report
     check = bodies["watermark-check"]
-    assert min(check[form]["z"] for form in ("stored", "int8")) > THRESHOLD
+    assert min(check[form]["z"] for form in ("stored", "int8")) > MARK_THRESHOLD
     assert check["perplexity"]["marked"] / check["perplexity"]["unmarked"] < 1 + LOSS
     assert GeneratorTerms.decode(built.package.files[TERMS].read_bytes()).screening is None
     card = bodies["mlbom"]["metadata"]["component"]["modelCard"]

@@ -31,7 +31,8 @@ from inference.llm.request import Sampling, SamplingRequest
 from inference.llm.terms import GOLDEN, INT8, INT8_INTEGER, TERMS, GeneratorTerms
 from inference.model.config import TrainingDataInfo
 from inference.runtime.providers import TorchDevice
-from publishing.watermark.detection import THRESHOLD, read_code, weights_of
+from publishing.watermark import MARK_THRESHOLD
+from publishing.watermark.detection import read_code, weights_of
 from publishing.watermark.key import Mark, WatermarkKey
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote.uploads import Package
@@ -116,7 +117,7 @@ def test_its_evidence_is_about_these_files(package: Package) -> None:
     bodies = {item.kind: item.body for item in items}
     check = bodies["watermark-check"]
     assert check["commitment"] == package.commitment
-    assert min(check[form]["z"] for form in ("stored", "int8")) > THRESHOLD
+    assert min(check[form]["z"] for form in ("stored", "int8")) > MARK_THRESHOLD
     told = check["perplexity"]
     assert 0.9 < told["marked"] / told["unmarked"] < 1.005
     assert told["served"] == told["marked"]
@@ -154,7 +155,7 @@ def test_another_mark_is_drawn_where_the_first_costs_too_much(
     assert other.package.commitment == other.mark.mark.commitment
     told = other.findings.perplexities
     assert told.marked / told.unmarked - 1 <= limit
-    assert min(other.findings.marked.stored.z, other.findings.marked.int8.z) > THRESHOLD
+    assert min(other.findings.marked.stored.z, other.findings.marked.int8.z) > MARK_THRESHOLD
 
 
 @pytest.mark.parametrize("precision", [INT8, INT8_INTEGER])

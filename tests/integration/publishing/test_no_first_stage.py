@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from inference.screening.detector import Detector
-from publishing.calibration.first_stage_choice import choose
+from publishing.calibration import choose_first_stage
 from publishing.cli import publish
 from publishing.cli.publish import PublishOptions
 from publishing.source.dataset import Dataset
@@ -41,9 +41,9 @@ def test_what_is_left_out_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> 
     """Where each graph counts as dear, so that a stage is looked for otherwise."""
 
     def looked_for(*given: Any, **more: Any) -> Any:
-        return choose(*given, least=0.0, **more)
+        return choose_first_stage(*given, least=0.0, **more)
 
-    monkeypatch.setattr(trial, "choose", looked_for)
+    monkeypatch.setattr(trial, "choose_first_stage", looked_for)
     _, found = made(first_stage=True)
     assert "forwards" in found
     detector, found = made(first_stage=False)

@@ -10,8 +10,8 @@ from inference.runtime import response_contract
 from inference.screening import attack
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
+from publishing.watermark import MARK_CAPACITY
 from publishing.watermark.carrier_weights import read_carriers
-from publishing.watermark.graph_marking import CAPACITY
 from tests.support.builders.models.demo_models import DemoModel, opened
 from training.export.classifier import OPSET, export_response, export_serving
 
@@ -144,7 +144,7 @@ def test_the_demo_s_weights_can_carry_a_mark(demo: DemoModel) -> None:
     assert {"first.weight", "second.weight"} <= set(of_serving)
     for name, carrier in of_serving.items():
         np.testing.assert_array_equal(carrier.values, of_response[name].values)
-    assert sum(each.values.size for each in of_serving.values()) >= CAPACITY
+    assert sum(each.values.size for each in of_serving.values()) >= MARK_CAPACITY
 
 
 def test_no_graph_tells_of_the_machine_that_made_it(demo: DemoModel) -> None:

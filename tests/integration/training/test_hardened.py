@@ -12,8 +12,8 @@ from publishing.quantization import quantize
 from publishing.serialization import parse_model
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
+from publishing.watermark import MARK_CAPACITY
 from publishing.watermark.carrier_weights import read_carriers
-from publishing.watermark.graph_marking import CAPACITY
 from tests.support.builders.models.demo_models import opened
 from tests.support.builders.training import recipes
 from tests.support.builders.training.runs import make
@@ -47,7 +47,7 @@ def test_its_weights_can_carry_a_mark(made: tuple[SourceFolder, Dataset]) -> Non
     source, _ = made
     response_contract.check_same_parameters(source.serving, source.response)
     carriers = read_carriers(parse_model(source.serving))
-    assert sum(each.values.size for each in carriers) >= CAPACITY
+    assert sum(each.values.size for each in carriers) >= MARK_CAPACITY
 
 
 def test_it_is_screened(made: tuple[SourceFolder, Dataset]) -> None:

@@ -10,8 +10,8 @@ import torch
 from inference.text import tokens
 from inference.text.tokens import NO_TOKEN, Ids
 from publishing.quantization import quantize
+from publishing.watermark import embed_mark
 from publishing.watermark.detection import read_code, weights_of
-from publishing.watermark.graph_marking import embed
 from tests.support.builders.models.demo_models import opened
 from tests.support.builders.models.text_models import MARK, RULES, rows_of, sentences
 from tests.support.builders.training import recipes
@@ -68,7 +68,7 @@ def fed(rows: Ids) -> dict[str, np.ndarray]:
 def test_their_graph_is_marked_and_quantized(graph: bytes) -> None:
     rows = rows_of(sentences(2, 60)[0])
     assert {RULES.buckets[-1], 16} <= set(RULES.widths(rows))
-    marked = embed(graph, graph, MARK)
+    marked = embed_mark(graph, graph, MARK)
     int8 = quantize(marked.serving, "text", rows)
     read = read_code(weights_of("model.onnx", int8), marked.code, marked.slots)
     assert read.found
@@ -81,6 +81,6 @@ def test_their_graph_is_marked_and_quantized(graph: bytes) -> None:
 
 
 def test_weights_that_loops_read_carry_the_mark(graph: bytes) -> None:
-    names = {slot.name for slot in embed(graph, graph, MARK).slots}
+    names = {slot.name for slot in embed_mark(graph, graph, MARK).slots}
     parts = ("query", "key", "value", "mixed", "inner", "outer")
     assert {f"layers.0.{part}.weight" for part in parts} <= names

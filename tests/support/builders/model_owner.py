@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from safetensors.numpy import save
 
+from publishing.watermark import settle
 from publishing.watermark.detection import weights_of
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.mark_records import MarkRecord
-from publishing.watermark.ownership import ClaimResult, OwnershipClaim, OwnershipProof, settle
+from publishing.watermark.ownership import ClaimResult, OwnershipClaim, OwnershipProof
 from sealgate.trust import canonical
 from sealgate.trust.canonical import sha256
 from sealgate.trust.keys import PrivateKey

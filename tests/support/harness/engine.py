@@ -10,7 +10,8 @@ import grpc
 import numpy as np
 
 from inference.backends.local import LocalLoader
-from inference.engine.engine import Engine, VersionLoader
+from inference.engine import VersionLoader
+from inference.engine.engine import Engine
 from inference.engine.trust_state import Place, RollbackGuardFile
 from inference.runtime.settings import CpuSettings
 from inference.server.config import (

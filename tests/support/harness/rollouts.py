@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from inference.engine.engine import LiveVersion
+from inference.engine import LiveVersion
 from sealgate.trust.keys import PrivateKey, write_private_file
 from tests.support.harness.gateway import GatewayHarness
 from tests.support.harness.policy_changes import change

@@ -7,7 +7,8 @@ from sqlalchemy import Table, delete, insert, select, text, update
 
 from gateway.sync import RegistrySnapshot
 from inference.backends.local import LocalLoader
-from inference.engine.engine import Engine, TrustAnchor, UpdateResult
+from inference.engine import TrustAnchor
+from inference.engine.engine import Engine, UpdateResult
 from inference.engine.trust_state import RollbackGuardFile
 from inference.runtime.settings import CpuSettings
 from registry.policy.freshness import newest_state, stored_envelope

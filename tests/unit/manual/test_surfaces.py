@@ -8,13 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.structure import (
-    PACKAGES,
-    module_of,
-    private_uses,
-    shared_class_names,
-    sources,
-)
+from benchmarks.structure import PACKAGES, module_of, private_uses, shared_class_names, sources
 
 ROOT = Path(__file__).parents[3]
 SURFACES = {
@@ -56,10 +50,7 @@ SURFACES = {
         "endpoint engine_pool generator messages remote_engine remote_version"
     ),
     "inference.batching": "batcher capacity cost_model job limits queue",
-    "inference.engine": (
-        "batch_run engine graphs live_table ready_version result statistics trust_state "
-        "version_contents version_verifier"
-    ),
+    "inference.engine": "version_contents",
     "inference.llm": "answers messages request terms",
     "inference.llm.answers": "",
     "inference.model": "columns config decisions golden inputs request_tensors",
@@ -68,20 +59,14 @@ SURFACES = {
     "inference.screening": "attack calibration column_bins detector first_stage scoring traffic",
     "inference.server": "config host load_request requests server services tls unix_sockets",
     "inference.text": "text_windows tokenizer tokens",
-    "publishing.calibration": (
-        "detector_fit first_stage_choice image_changes least_margin parted_rows probe "
-        "query_attacks relative_probe screening_report served_rows text_probe unshown_attacks"
-    ),
+    "publishing.calibration": "",
     "publishing.cli": "publish",
     "publishing.differentiate": "graphs response",
     "publishing.evidence": "bom measurements recalibration signing",
     "publishing.pipeline": "build files",
     "publishing.ready": "description external_data mlflow mlflow_download model_signature reading",
     "publishing.source": "dataset folder",
-    "publishing.watermark": (
-        "carrier_weights correlation detection file_marking graph_marking identification key "
-        "mark_records ownership safetensors_file"
-    ),
+    "publishing.watermark": "",
     "publishing.worker_tasks": "derivation forward red_team replay trial trial_request",
     "registry.answers": "",
     "registry.audit": "database_check",

@@ -20,7 +20,7 @@ from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules, resized
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
-from publishing.watermark.graph_marking import embed
+from publishing.watermark import embed_mark
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.worker_tasks import trial
 from publishing.worker_tasks.trial_request import TrialRequest
@@ -125,7 +125,7 @@ def version_files() -> Mapping[str, bytes]:
 def _make_version_files() -> Mapping[str, bytes]:
     """As the worker makes them, here in this process."""
     sent: list[bytes] = []
-    marked = embed(source().serving, source().response, MARK)
+    marked = embed_mark(source().serving, source().response, MARK)
     data = dataset()
     request = TrialRequest(
         source().config,

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.sync import RegistrySnapshot
-from inference.engine.engine import Engine, TrustAnchor, UpdateResult
+from inference.engine import TrustAnchor
+from inference.engine.engine import Engine, UpdateResult
 from inference.engine.trust_state import RollbackGuardFile
 from inference.engine.version_verifier import FileSource, VerifiedPointer, read_files
 from sealgate.reasons import SealgateError

@@ -1,7 +1,7 @@
 """An entry of the index, in the protocol's words."""
 
 from gateway.pipeline.describe import index_entry
-from inference.engine.engine import IndexedVersion
+from inference.engine import IndexedVersion
 from sealgate.reasons import Reason
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from inference.screening.calibration import conformal_rank, highest_rate
-from publishing.calibration.detector_fit import CONFIDENCE, LEAST_ROWS, MANY_ROWS, bounds
+from publishing.calibration import LEAST_CALIBRATION_ROWS
+from publishing.calibration.detector_fit import CONFIDENCE, MANY_ROWS, bounds
 
 
 @pytest.mark.parametrize(
@@ -46,13 +47,13 @@ def test_the_promise_holds_in_simulation(n: int, bound: float, confidence: float
 
 def test_on_average_a_rate_stays_within_its_bound() -> None:
     # Of n + 1 exchangeable rows each is as likely as the others to have the rank or a higher one.
-    for n in range(LEAST_ROWS, 2000):
+    for n in range(LEAST_CALIBRATION_ROWS, 2000):
         assert all(conformal_rank(n, b, CONFIDENCE) / (n + 1) <= b for b in bounds(n)), n
 
 
 @pytest.mark.parametrize(
     ("least", "end", "bound", "highest"),
-    [(LEAST_ROWS, MANY_ROWS, 0.05, 0.1), (MANY_ROWS, 900, 0.01, 0.021)],
+    [(LEAST_CALIBRATION_ROWS, MANY_ROWS, 0.05, 0.1), (MANY_ROWS, 900, 0.01, 0.021)],
 )
 def test_no_number_of_rows_leaves_more_than_is_documented(
     least: int, end: int, bound: float, highest: float

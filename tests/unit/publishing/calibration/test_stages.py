@@ -11,16 +11,16 @@ import pytest
 from inference.engine.graphs import open_classifier, open_response
 from inference.model.config import InputDomain
 from inference.screening.first_stage import FEATURES, WordTables
-from publishing.calibration import first_stage_choice, least_margin
+from publishing.calibration import choose_first_stage, first_stage_choice, rounding_margin
 from publishing.calibration.detector_fit import (
     FitRows,
     attack_fit_rows,
     draft_detector,
     set_thresholds,
 )
-from publishing.calibration.first_stage_choice import StageChoice, choose
-from publishing.calibration.least_margin import TimedGraphs
+from publishing.calibration.first_stage_choice import StageChoice
 from publishing.calibration.probe import Probe
+from publishing.calibration.rounding_margin import TimedGraphs
 from publishing.calibration.served_rows import ServedVectors, StagedProber
 from publishing.worker_tasks import trial
 from publishing.worker_tasks.forward import ResponseGraph
@@ -77,7 +77,7 @@ def choice(graph: float, first: float = 0.0, given: FitRows | None = None) -> St
     )
     given = given or seen()
     vectors = replace(VECTORS, tapped=tapped)
-    return choose(given, vectors, graphs, lambda: clock[0])
+    return choose_first_stage(given, vectors, graphs, lambda: clock[0])
 
 
 def chosen(graph: float, first: float = 0.0, given: FitRows | None = None) -> StageChoice:
@@ -89,7 +89,7 @@ def chosen(graph: float, first: float = 0.0, given: FitRows | None = None) -> St
 @pytest.fixture(autouse=True)
 def any_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight random numbers leave no margin that rounding could not use up."""
-    monkeypatch.setattr(least_margin, "ROOM", 0.0)
+    monkeypatch.setattr(rounding_margin, "ROOM", 0.0)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def any_loss(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_rounding_may_turn_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     before = chosen(graph=0.006)
     assert before.stage.least_margin == 0
-    monkeypatch.setattr(least_margin, "ROOM", 2.0)
+    monkeypatch.setattr(rounding_margin, "ROOM", 2.0)
     found = chosen(graph=0.006)
     rows = np.concatenate([part.rows for part in (seen().clean, *seen().harmful.values())])
     shown, reference = VECTORS.of_rows(rows), MODEL.logits(rows)
@@ -118,8 +118,8 @@ def test_what_rounding_may_turn_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
 def test_where_rounding_turned_nothing_a_row_goes_on_that_it_might_have_turned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(least_margin, "ROOM", 2.0)
-    monkeypatch.setattr(least_margin, "disagreeing", lambda logits, _: np.zeros(len(logits)))
+    monkeypatch.setattr(rounding_margin, "ROOM", 2.0)
+    monkeypatch.setattr(rounding_margin, "disagreeing", lambda logits, _: np.zeros(len(logits)))
     found = chosen(graph=0.006)
     rows = np.concatenate(
         [part.rows for part in (seen().clean, *seen().shifted, *seen().harmful.values())]
@@ -130,16 +130,16 @@ def test_where_rounding_turned_nothing_a_row_goes_on_that_it_might_have_turned(
 
 
 def test_further_rows_raise_the_least_margin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(least_margin, "ROOM", 2.0)
+    monkeypatch.setattr(rounding_margin, "ROOM", 2.0)
     config, form = FILES.config, VECTORS.form
     int8, float32 = (open_classifier(each, config, 1) for each in (MODEL.int8(), MODEL.serving()))
     graphs = TimedGraphs(int8, float32, open_response(MODEL.response(), config, 1)[1], form)
     turned, sure = apart_rows(MODEL, 12), X_FIT[margin(int8_logits(MODEL, X_FIT)) > 0.5]
     given = replace(seen(), clean=replace(seen().clean, rows=sure), shifted=(), harmful={})
     widest = margin(int8_logits(MODEL, turned)).max()
-    found = least_margin.least_margin(given, graphs, turned)
+    found = rounding_margin.least_margin(given, graphs, turned)
     assert found == pytest.approx(2 * widest, rel=1e-5)
-    assert found != pytest.approx(least_margin.least_margin(given, graphs), rel=1e-2)
+    assert found != pytest.approx(rounding_margin.least_margin(given, graphs), rel=1e-2)
 
 
 @pytest.mark.usefixtures("any_loss")
@@ -204,7 +204,7 @@ def test_a_class_of_few_rows_takes_no_stage() -> None:
         open_response(MODEL.response(), FILES.config, 1)[1],
         VECTORS.form,
     )
-    assert choose(few, VECTORS, graphs, least=0.0) is None
+    assert choose_first_stage(few, VECTORS, graphs, least=0.0) is None
 
 
 def test_the_share_that_goes_on_is_about_what_was_chosen() -> None:
@@ -236,7 +236,7 @@ def test_the_first_stage_reads_word_counts(monkeypatch: pytest.MonkeyPatch) -> N
     def choose(seen: Any, vectors: ServedVectors, graphs: Any, asked_below: float) -> None:
         given.append(vectors)
 
-    monkeypatch.setattr(trial, "choose", choose)
+    monkeypatch.setattr(trial, "choose_first_stage", choose_first_stage)
     source, data = text_models.source(), text_models.dataset()
     response = with_counts(source.response)
     request = TrialRequest(

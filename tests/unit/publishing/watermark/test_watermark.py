@@ -11,9 +11,10 @@ from onnx import numpy_helper
 
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
+from publishing.watermark import embed_mark
 from publishing.watermark.carrier_weights import read_carriers
 from publishing.watermark.detection import MarkDetection, detect
-from publishing.watermark.graph_marking import TARGET, embed
+from publishing.watermark.graph_marking import TARGET
 from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey, chips
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
@@ -29,7 +30,7 @@ ROWS = np.random.default_rng(7).random((256, 64), np.float32)
 
 @pytest.fixture(scope="module")
 def marked() -> bytes:
-    return embed(MODEL.serving(), MODEL.response(), MARK).serving
+    return embed_mark(MODEL.serving(), MODEL.response(), MARK).serving
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +137,8 @@ def test_marking_moves_each_weight_by_the_same_share_of_its_spread(marked: bytes
 
 
 def test_what_the_weights_hold_already_is_not_added_again() -> None:
-    result = embed(MODEL.serving(), MODEL.response(), MARK)
-    again = embed(result.serving, result.response, MARK)
+    result = embed_mark(MODEL.serving(), MODEL.response(), MARK)
+    again = embed_mark(result.serving, result.response, MARK)
     assert again.amplitude == 0
     assert again.serving == result.serving
 
@@ -149,13 +150,13 @@ def test_the_mark_outlives_pruning_and_another_mark(marked: bytes) -> None:
     ]
     assert detect(pruned, CODE).found
     other_key = other_keys(1)[0]
-    overwritten = embed(marked, _with_weights_of(marked), replace(MARK, key=other_key)).serving
+    overwritten = embed_mark(marked, _with_weights_of(marked), replace(MARK, key=other_key)).serving
     assert read(overwritten).found
     assert read(overwritten, other_key.presence(PAYLOAD)).found
 
 
 def test_both_graphs_carry_the_same_weights() -> None:
-    result = embed(MODEL.serving(), MODEL.response(), MARK)
+    result = embed_mark(MODEL.serving(), MODEL.response(), MARK)
     serving, response = parse_model(result.serving), parse_model(result.response)
     assert _contents(serving) == {
         name: content for name, content in _contents(response).items() if name in ("w1", "w2")
@@ -164,7 +165,7 @@ def test_both_graphs_carry_the_same_weights() -> None:
 
 
 def test_marking_is_deterministic() -> None:
-    assert embed(MODEL.serving(), MODEL.response(), MARK) == embed(
+    assert embed_mark(MODEL.serving(), MODEL.response(), MARK) == embed_mark(
         MODEL.serving(), MODEL.response(), MARK
     )
 
@@ -172,20 +173,20 @@ def test_marking_is_deterministic() -> None:
 def test_too_few_weights_are_refused() -> None:
     small = Perceptron.random(3, inputs=64, hidden=128, classes=10)
     with pytest.raises(SealgateError) as refused:
-        embed(small.serving(), small.response(), MARK)
+        embed_mark(small.serving(), small.response(), MARK)
     assert refused.value.reason is Reason.WATERMARK_CAPACITY
 
 
 def test_a_mark_beyond_reach_is_refused() -> None:
     with pytest.raises(SealgateError) as refused:
-        embed(MODEL.serving(), MODEL.response(), MARK, target=200)
+        embed_mark(MODEL.serving(), MODEL.response(), MARK, target=200)
     assert refused.value.reason is Reason.WATERMARK_CAPACITY
 
 
 def test_a_response_graph_of_another_model_is_refused() -> None:
     other = Perceptron.random(4, inputs=64, hidden=256, classes=10)
     with pytest.raises(SealgateError) as refused:
-        embed(MODEL.serving(), other.response(), MARK)
+        embed_mark(MODEL.serving(), other.response(), MARK)
     assert refused.value.reason is Reason.GRAPH_MISMATCH
 
 
@@ -198,7 +199,7 @@ def test_a_response_graph_of_another_model_is_refused() -> None:
 )
 def test_what_is_no_whole_model_is_refused(data: bytes, reason: Reason) -> None:
     with pytest.raises(SealgateError) as refused:
-        embed(data, MODEL.response(), MARK)
+        embed_mark(data, MODEL.response(), MARK)
     assert refused.value.reason is reason
 
 

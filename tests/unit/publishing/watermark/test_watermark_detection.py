@@ -15,6 +15,8 @@ from publishing.watermark.carrier_weights import read_carriers
 from publishing.watermark.detection import (
     FileWeights,
     MarkDetection,
+    detect_named,
+    detection_of,
     read_code,
     read_payloads,
     weights_of,
@@ -65,6 +67,20 @@ def test_the_payload_is_carried_with_its_margin() -> None:
     assert found.z > 47
     assert read_payloads(tensors(dict(MARKED)), KEY, RECORD.slots) == (PAYLOAD,)
     assert PAYLOAD not in read_payloads(tensors(dict(network())), KEY, RECORD.slots)
+
+
+def test_weights_are_read_one_by_one_where_they_have_their_names() -> None:
+    weights = dict(MARKED)
+    whole = detect_named(weights.items(), RECORD.slots, RECORD.code)
+    together = detection_of(tensors(weights).named(RECORD.slots), RECORD.code, 0.0)
+    assert (whole.weights, whole.bit_errors) == (together.weights, 0)
+    assert whole.z == pytest.approx(together.z)
+    first = RECORD.slots[0].name
+    renamed = {("other" if name == first else name): values for name, values in weights.items()}
+    fewer = detect_named(renamed.items(), RECORD.slots, RECORD.code)
+    turned = {**weights, first: np.ascontiguousarray(weights[first].T)}
+    assert detect_named(turned.items(), RECORD.slots, RECORD.code) == fewer
+    assert fewer.z < whole.z
 
 
 @pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16])

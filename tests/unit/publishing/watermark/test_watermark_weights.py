@@ -8,9 +8,9 @@ from onnx import helper, numpy_helper, parser
 
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
+from publishing.watermark import embed_mark
 from publishing.watermark.carrier_weights import read_carriers
 from publishing.watermark.detection import detect, read_code, weights_of
-from publishing.watermark.graph_marking import embed
 from publishing.watermark.key import Mark, WatermarkKey
 from publishing.watermark.mark_records import WeightSlot
 from sealgate.reasons import Reason, SealgateError
@@ -59,7 +59,7 @@ def marked() -> onnx.ModelProto:
     )
     onnx.checker.check_model(model, full_check=True)
     data = model.SerializeToString()
-    return parse_model(embed(data, data, MARK).serving)
+    return parse_model(embed_mark(data, data, MARK).serving)
 
 
 def z(model: onnx.ModelProto) -> float:
