@@ -17,7 +17,6 @@ from sealgate.cli.context import state_folder
 from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup
 from sealgate.process_log import configure
-from sealgate.settings import ConfigError
 from sealgate.setup.credentials import mint_token
 from sealgate.setup.people import SIGN_IN, write_link
 from sealgate.trust.keys.certificate_identity import thumbprint
@@ -30,10 +29,7 @@ config_option = click.option(
 
 
 def _read(ctx: click.Context, config: Path | None) -> ConsoleConfig:
-    try:
-        return ConsoleConfig.read(config or state_folder(ctx) / "console.toml")
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    return ConsoleConfig.read(config or state_folder(ctx) / "console.toml")
 
 
 @click.command(
@@ -51,10 +47,7 @@ def serve_console(ctx: click.Context, config: Path | None) -> None:
     """Start the web console, a process of its own beside the gateway."""
     settings = _read(ctx, config)
     configure(settings.log)
-    try:
-        app = build(settings)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    app = build(settings)
     click.echo(f"console: {settings.listen.origin}")
     threading.Thread(target=_tidy, args=(app.state.console,), daemon=True).start()
     # The server ends by it, then raises it again: unhandled, it would leave packs in /tmp.

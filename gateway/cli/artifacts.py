@@ -13,7 +13,6 @@ from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database
 from registry.uploads import Collector, Spool, sweep
 from sealgate.cli.output import HelpfulGroup, json_option, show_fields
-from sealgate.settings import ConfigError
 
 
 @click.group("artifacts", cls=HelpfulGroup)
@@ -46,13 +45,10 @@ def collect(
     registry's log, in the name of operator:USER, the account that runs this.
     """
     before = datetime.now(UTC) - timedelta(hours=older_than)
-    try:
-        places = read_config(ctx, config).registry
-        store = open_artifacts(places)
-        with opening("[registry] database", places.database):
-            database = Database.open(places.database, "registry")
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    places = read_config(ctx, config).registry
+    store = open_artifacts(places)
+    with opening("[registry] database", places.database):
+        database = Database.open(places.database, "registry")
     with closing(database):
         signer = open_log_key(places)
         ledger = Ledger.join(database, places.origin, signer, lambda: datetime.now(UTC))

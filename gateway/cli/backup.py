@@ -76,11 +76,8 @@ def backup(
     remember the newest state (`seen…`) are not copied: keep both elsewhere. Databases on PostgreSQL
     and artifacts in a bucket are copied with their own tools.
     """
-    try:
-        settings = read_config(ctx, config)
-        sources = sqlite_files(settings, dump_command)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    settings = read_config(ctx, config)
+    sources = sqlite_files(settings, dump_command)
     apart = subjects or folder
     for place in {folder, apart}:
         if place.exists() and any(place.iterdir()):

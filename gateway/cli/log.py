@@ -34,7 +34,6 @@ from sealgate.cli.policy.change import show_signing_steps, successor_of, write_d
 from sealgate.files import read_regular_file, replace_file
 from sealgate.private_keys import open_log_signer
 from sealgate.reasons import Reason, SealgateError
-from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
 from sealgate.trust.keys import PrivateKey, PublicKey, save_private_key
 from sealgate.trust.policy import Policy
@@ -75,16 +74,13 @@ def prune(
     entries old enough are listed as left, with the exit status 3: run this on their gateways.
     """
     now = datetime.now(UTC)
-    try:
-        settings = read_config(ctx, config)
-        with opening("[registry] database", settings.registry.database):
-            registry = Database.open(settings.registry.database, "registry")
-        with closing(registry), opening("[answers] database", settings.answers.database):
-            answers = Database.open(settings.answers.database, "answers")
-            with closing(answers):
-                values = _prune(settings, registry, answers, before, now, dry_run)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    settings = read_config(ctx, config)
+    with opening("[registry] database", settings.registry.database):
+        registry = Database.open(settings.registry.database, "registry")
+    with closing(registry), opening("[answers] database", settings.answers.database):
+        answers = Database.open(settings.answers.database, "answers")
+        with closing(answers):
+            values = _prune(settings, registry, answers, before, now, dry_run)
     show_fields(values, as_json)
     if isinstance(values["left"], list):
         ctx.exit(_NOT_ALL)
@@ -181,18 +177,15 @@ def begin(ctx: click.Context, origin: str | None, signed: Path | None, config: P
     if (origin is None) == (signed is None):
         raise click.UsageError("name the new log's ORIGIN, or a policy with --policy")
     path = config or Path(ctx.find_root().obj["state"]) / "gateway.toml"
-    try:
-        settings = read_config(ctx, config)
-        check_stopped(settings)
-        with _registry(settings) as registry:
-            if signed is not None:
-                name = f"operator:{getpass.getuser()}"
-                accepted = registry.policies.accept(name, signed.read_bytes())
-                click.echo(f"version {accepted.version} is in force; next: sealgate serve")
-                return
-            _prepare(path, settings, registry.policies.chain().newest, str(origin))
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    settings = read_config(ctx, config)
+    check_stopped(settings)
+    with _registry(settings) as registry:
+        if signed is not None:
+            name = f"operator:{getpass.getuser()}"
+            accepted = registry.policies.accept(name, signed.read_bytes())
+            click.echo(f"version {accepted.version} is in force; next: sealgate serve")
+            return
+        _prepare(path, settings, registry.policies.chain().newest, str(origin))
 
 
 @contextmanager

@@ -36,7 +36,6 @@ from sealgate.cli.options import EXISTING_FILE, EXISTING_FOLDER
 from sealgate.cli.output import json_option, show_fields
 from sealgate.client.consistency import ClientMemory, ClientMemoryFile
 from sealgate.reasons import Reason, SealgateError
-from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
 from sealgate.trust import fields
 from sealgate.trust.transparency import Checkpoint, merkle, open_checkpoint
@@ -88,11 +87,8 @@ def restore(
     says how to go on. Keys that an erasure has destroyed since the backup are destroyed again. The
     databases that were there are kept beside the new ones, under another name.
     """
-    try:
-        settings = read_config(ctx, config)
-        targets = configured_files(settings, _restore_command)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    settings = read_config(ctx, config)
+    targets = configured_files(settings, _restore_command)
     check_stopped(settings)
     manifest = read_manifest(folder)
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -109,8 +105,6 @@ def restore(
         again = _destroyed_since(settings, targets)
         found = _check(settings, staged, again, _remembered(settings, known))
         kept = _put_in_place(staged, targets, moment)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
     finally:
         for path in staged.values():
             _remove(path)

@@ -19,7 +19,6 @@ from sealgate.cli.context import state_folder
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.options import FILE
 from sealgate.process_log import configure
-from sealgate.settings import ConfigError
 
 config_option = click.option(
     "--config", type=FILE, help="The configuration; default: STATE/gateway.toml."
@@ -60,15 +59,12 @@ def serve(ctx: click.Context, config: Path | None) -> None:
             raise click.UsageError(f"--config goes behind {ctx.invoked_subcommand}")
         return
     _share_heaps()
-    try:
-        settings = read_config(ctx, config)
-        configure(settings.log)
-        tracing.start(settings.traces, "sealgate-gateway")
-        security_events.start(settings.security_events)
-        raise_file_limit()
-        gateway = app.build(settings)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    settings = read_config(ctx, config)
+    configure(settings.log)
+    tracing.start(settings.traces, "sealgate-gateway")
+    security_events.start(settings.security_events)
+    raise_file_limit()
+    gateway = app.build(settings)
     stopping = _on_signal()
     _spare_collector()
     gateway.start()
@@ -103,14 +99,11 @@ Examples:
 def engine(ctx: click.Context, config: Path | None, on: str | None) -> None:
     """Start an inference engine as a process of its own, for gateways whose [engine] names it."""
     _share_heaps()
-    try:
-        settings = EngineConfig.read(config or state_folder(ctx) / "engine.toml")
-        configure(settings.log)
-        tracing.start(settings.traces, "sealgate-engine")
-        raise_file_limit()
-        server = (backends.build_on_ray if on else backends.build)(settings)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    settings = EngineConfig.read(config or state_folder(ctx) / "engine.toml")
+    configure(settings.log)
+    tracing.start(settings.traces, "sealgate-engine")
+    raise_file_limit()
+    server = (backends.build_on_ray if on else backends.build)(settings)
     stopping = _on_signal()
     _spare_collector()
     server.start()

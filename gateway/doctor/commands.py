@@ -28,7 +28,6 @@ from registry.sandbox import process
 from sealgate.cli.context import state_folder
 from sealgate.cli.output import json_option, show_fields, show_rows
 from sealgate.reasons import SealgateError
-from sealgate.settings import ConfigError
 
 # NVIDIA's names of cards for desks; those for servers have others (A100, H100, L4, Tesla T4).
 _FOR_DESKS = re.compile(r"\b(GeForce|GTX|RTX|TITAN|Quadro)\b", re.IGNORECASE)
@@ -232,10 +231,7 @@ def _databases(ctx: click.Context, config: Path | None, quick: bool) -> list[Che
     """The results of the databases' checks; none where there is no installation yet."""
     if config is None and not (state_folder(ctx) / "gateway.toml").exists():
         return []
-    try:
-        settings = read_config(ctx, config)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    settings = read_config(ctx, config)
     console = Console(stderr=True)
     tasks: dict[str, TaskID] = {}
     with Progress(transient=True, disable=not console.is_terminal, console=console) as bar:

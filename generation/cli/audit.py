@@ -21,7 +21,6 @@ from sealgate.cli.options import EXISTING_FILE
 from sealgate.cli.output import json_option, show_fields
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
-from sealgate.settings import ConfigError
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.policy import AnswerRules, Policy
 from sealgate.trust.receipts import Receipt, verify_by_history
@@ -111,11 +110,8 @@ def _replayed(
 
     from generation.serving.replay import answer_again, check_asked, check_told, ready
 
-    try:
-        check_device("replay", device, fallback=False)
-        where = select_device("replay", device, False, torch)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    check_device("replay", device, fallback=False)
+    where = select_device("replay", device, False, torch)
     with connected(person) as channel, tempfile.TemporaryDirectory() as place:
         registry = RegistryServiceStub(channel)
         policies = policy_history(person, channel)

@@ -25,7 +25,6 @@ from sealgate.process_log import configure
 from sealgate.promotion.documents import Governance
 from sealgate.remote import Profile
 from sealgate.remote.uploads import Uploader
-from sealgate.settings import ConfigError
 
 if TYPE_CHECKING:
     from generation.publishing.builder import BuiltGenerator, GeneratorDescription
@@ -54,19 +53,16 @@ def generator(ctx: click.Context, config: Path | None) -> None:
     from generation.config import GeneratorConfig
     from generation.serving import generator_server
 
-    try:
-        settings = GeneratorConfig.read(config or state_folder(ctx) / "generator.toml")
-        configure(settings.log)
-        tracing.start(settings.traces, "sealgate-generator")
-        stopping, lost = threading.Event(), threading.Event()
+    settings = GeneratorConfig.read(config or state_folder(ctx) / "generator.toml")
+    configure(settings.log)
+    tracing.start(settings.traces, "sealgate-generator")
+    stopping, lost = threading.Event(), threading.Event()
 
-        def stop_lost() -> None:
-            lost.set()
-            stopping.set()
+    def stop_lost() -> None:
+        lost.set()
+        stopping.set()
 
-        server = generator_server.build(settings, stop_lost)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    server = generator_server.build(settings, stop_lost)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     server.start()

@@ -18,6 +18,7 @@ from sealgate.printable import printable
 from sealgate.private_keys import PASSPHRASE_VARIABLE
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_name_of, reason_of
+from sealgate.settings import ConfigError
 from sealgate.trust.receipts.answer_entry import NONE
 
 # Whatever reads a pipe takes a row a line, however long.
@@ -137,13 +138,17 @@ _HINTS = {
 
 
 class HelpfulGroup(click.Group):
-    """Turns refusals, of our own checks and of the gateway's, into errors with a reason."""
+    """Turns refusals, of our own checks and of the gateway's, into errors with a reason, and wrong
+    configurations into errors that say what to change.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except SealgateError as refusal:
             raise _failure(refusal.reason, refusal.detail) from refusal
+        except ConfigError as error:
+            raise click.ClickException(str(error)) from error
         except grpc.RpcError as error:
             reason = reason_of(error)
             if reason is not None:

@@ -14,7 +14,6 @@ from sealgate.events.process import EventsProcess, open_store
 from sealgate.events.store import Delivery, EventStore
 from sealgate.events.webhooks import new_secret
 from sealgate.process_log import configure
-from sealgate.settings import ConfigError
 from sealgate.trust.keys import write_private_file
 
 _COLUMNS = ("letter", "destination", "kind", "model", "time", "attempts", "error")
@@ -25,10 +24,7 @@ config_option = click.option(
 
 
 def _read(ctx: click.Context, config: Path | None) -> EventsConfig:
-    try:
-        return EventsConfig.read(config or state_folder(ctx) / "events.toml")
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    return EventsConfig.read(config or state_folder(ctx) / "events.toml")
 
 
 @click.command(
@@ -56,10 +52,7 @@ def serve_events(ctx: click.Context, config: Path | None, start: int | None) -> 
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    try:
-        process = EventsProcess(settings, start)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    process = EventsProcess(settings, start)
     process.start()
     if process.metrics.port is not None:
         click.echo(f"metrics on port {process.metrics.port}")
@@ -177,10 +170,7 @@ def _open(ctx: click.Context, config: Path | None) -> EventStore:
     settings = _read(ctx, config)
     if not settings.state.database.exists():
         raise click.ClickException(f"{settings.state.database} is not there yet")
-    try:
-        return open_store(settings)
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+    return open_store(settings)
 
 
 def _chosen(

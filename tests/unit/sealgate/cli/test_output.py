@@ -2,11 +2,14 @@
 
 import io
 
+import click
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from sealgate.cli import output
-from sealgate.cli.output import show_fields, show_rows
+from sealgate.cli.output import HelpfulGroup, show_fields, show_rows
+from sealgate.settings import ConfigError
 
 DIGEST = "sha256:" + "5e" * 32
 ROW = {"what": "a version of this model, and rather a lot of words about it", "digest": DIGEST}
@@ -61,3 +64,12 @@ def test_items_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
         "key       first",
         "          second",
     ]
+
+
+def test_a_wrong_configuration_ends_a_command_with_what_to_change() -> None:
+    def start() -> None:
+        raise ConfigError("[listen] port must be positive")
+
+    commands = HelpfulGroup("sealgate", commands=[click.Command("start", callback=start)])
+    done = CliRunner().invoke(commands, ["start"])
+    assert (done.exit_code, done.output) == (1, "Error: [listen] port must be positive\n")
