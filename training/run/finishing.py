@@ -159,14 +159,7 @@ def finish(out: Path, student: nn.Module, material: RunData, went_in: RunInputs)
     document = {**found.report, "recipe": went_in.recipe_digest, "privacy": went_in.privacy}
     if found.reliability is not None:
         document["reliability"] = asdict(found.reliability)
-    if went_in.federated is not None:
-        document["federated"] = dict(went_in.federated)
-    if went_in.search is not None:
-        document["search"] = dict(went_in.search)
-    if went_in.alarms is not None:
-        document["alarms"] = dict(went_in.alarms)
-    if went_in.certified is not None:
-        document["certified"] = dict(went_in.certified)
+    document |= went_in.known("federated", "search", "alarms", "certified")
     write_whole(out / "report.json", json.dumps(document, indent=2).encode())
     files = dict(found.files)
     files[ORIGIN] = statement(went_in, files, {beside: data}, format_time(datetime.now(UTC)))

@@ -50,6 +50,10 @@ class RunInputs:
     certified: Mapping[str, Any] | None = None
     device: str = CPU
 
+    def known(self, *names: str) -> dict[str, dict[str, Any]]:
+        """The accounts of these names that there are, such as `privacy` and `search`."""
+        return {name: dict(found) for name in names if (found := getattr(self, name)) is not None}
+
 
 def claimed(asked: Recipe, digest: str, read: SourceRows, device: str = CPU) -> dict[str, Any]:
     """All that decides what comes of a recipe of this digest, by what it is called. Raises what
@@ -79,19 +83,10 @@ def statement(
     `beside` came of the same run, for publishing, and is its byproduct. No path of this machine is
     named.
     """
-    inner: dict[str, Any] = {"code": code_digest(), "device": went_in.device}
-    if went_in.privacy is not None:
-        inner["privacy"] = dict(went_in.privacy)
-    if went_in.federated is not None:
-        inner["federated"] = dict(went_in.federated)
-    if went_in.alarms is not None:
-        inner["alarms"] = dict(went_in.alarms)
-    if went_in.certified is not None:
-        inner["certified"] = dict(went_in.certified)
+    accounts = went_in.known("privacy", "federated", "search", "alarms", "certified")
+    inner = {"code": code_digest(), "device": went_in.device, **accounts}
     followed = asdict(went_in.recipe)
-    if went_in.search is not None:
-        inner["search"] = dict(went_in.search)
-    else:
+    if went_in.search is None:
         followed.pop("search", None)
     named = [("data", went_in.data), ("parent", went_in.parents)]
     packages = (*_PACKAGES, *(("flwr",) if went_in.federated else ()))
