@@ -22,9 +22,6 @@ bench/placement: $(VENV)/dev ## one model on a fast and a slow engine, placed by
 bench/gateways: $(VENV)/dev front ## two gateways on one port beside one: wants three cores
 	$(BIN)/python -m benchmarks.gateways
 
-bench/response: $(VENV)/dev ## what the response graph of digits costs, in forwards of the INT8 graph
-	$(BIN)/python -m benchmarks.response
-
 bench/load: $(VENV)/dev .venv-peers/locust/ready ## a gateway past saturation for ten minutes (QUICK=1: one)
 	$(BIN)/python -m benchmarks.load_test $(if $(QUICK),--seconds 60)
 
@@ -65,9 +62,8 @@ bench/crash: $(VENV)/dev ## kills a gateway under load, 500 times
 bench/log: $(VENV)/dev ## recording, proofs, whole-log checks, signing beside sha256sum
 	$(BIN)/python -m benchmarks.log
 
-bench/training: $(VENV)/dev build/bench/training ## distillation, private training, hardened beside certified
+bench/training: $(VENV)/dev build/bench/training ## distillation, private training
 	$(BIN)/python -m benchmarks.training
-	$(BIN)/python -m benchmarks.training.hardened
 
 bench/rounding: $(VENV)/dev build/bench/training ## training with 8 and 4 bits beside rounding after as many epochs (ONLY=CNN: a network)
 	$(BIN)/python -m benchmarks.rounding $(ONLY)
