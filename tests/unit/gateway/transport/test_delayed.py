@@ -8,11 +8,18 @@ from gateway.transport.delayed import DelayedAnswers
 
 def test_answers_leave_in_the_order_in_which_they_are_due() -> None:
     delayed, left, done = DelayedAnswers(), [], threading.Event()
-    began = time.monotonic()
-    delayed.add(0.06, lambda: (left.append("late"), done.set()))
-    delayed.add(0.03, lambda: left.append("early"))
+    delayed.add(3600.0, lambda: left.append("late"))
+    delayed.add(0.0, lambda: (left.append("early"), done.set()))
     assert done.wait(60)
+    delayed.stop()
     assert left == ["early", "late"]
+
+
+def test_no_answer_leaves_before_it_is_due() -> None:
+    delayed, done = DelayedAnswers(), threading.Event()
+    began = time.monotonic()
+    delayed.add(0.06, done.set)
+    assert done.wait(60)
     assert time.monotonic() - began >= 0.06
     delayed.stop()
 
