@@ -19,6 +19,8 @@ const PREFIX: usize = 5;
 pub(crate) struct Gather {
     pub(crate) call: Open,
     pub(crate) since: Instant,
+    /// One of the places of calls that are handed over.
+    pub(crate) handed: Place,
 }
 
 /// A call so far.

@@ -22,6 +22,8 @@ mod served;
 mod server;
 mod session_rows;
 pub mod shared;
+mod stalled;
+mod strangers;
 pub mod tls;
 pub mod trial;
 mod turned_away;

@@ -8,6 +8,7 @@ use crate::gather::Open;
 use crate::peer::Peer;
 use crate::places::{Piece, Place};
 use crate::shared::Shared;
+use crate::stalled::until_it_gives_way;
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use h2::server::SendResponse;
@@ -93,7 +94,7 @@ pub(crate) async fn forward(
     let outcome = {
         let mut upload = std::pin::pin!(upload);
         let mut uploaded = None;
-        let mut download = std::pin::pin!(send_down(answer, &mut to));
+        let mut download = std::pin::pin!(send_down(&shared, answer, &mut to));
         loop {
             tokio::select! {
                 biased;
@@ -172,6 +173,7 @@ async fn send_up(
 
 /// The answer: its head, what comes, its trailers. Ends with the caller's reset, if one comes.
 async fn send_down(
+    shared: &Shared,
     answer: client::ResponseFuture,
     to: &mut SendResponse<Piece>,
 ) -> Result<(), Reason> {
@@ -196,7 +198,13 @@ async fn send_down(
         let Some(part) = part else { break };
         let part = part.map_err(|error| reason_of(&error))?;
         let size = part.len();
-        send_whole(&mut down, part, Piece::plain).await.map_err(|error| reason_of(&error))?;
+        tokio::select! {
+            biased;
+            sent = send_whole(&mut down, part, Piece::plain) => {
+                sent.map_err(|error| reason_of(&error))?;
+            }
+            () = until_it_gives_way(shared) => return Err(Reason::ENHANCE_YOUR_CALM),
+        }
         let _ = body.flow_control().release_capacity(size);
     }
     let trailers = body.trailers().await.map_err(|error| reason_of(&error))?;

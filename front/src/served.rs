@@ -9,6 +9,7 @@ use crate::peer::Peer;
 use crate::places::{Piece, Place};
 use crate::proxy::{forward, Upstream};
 use crate::shared::{lock, Handed, Reply, Shared, Status};
+use crate::strangers::Strange;
 use crate::turned_away::Asked;
 use crate::wire::Wire;
 use bytes::Bytes;
@@ -61,6 +62,9 @@ pub(crate) struct Served<'a, IO> {
     held: Vec<Held>,
     /// One clone for each call in progress.
     streams: Arc<()>,
+    /// One clone for each call that was passed on.
+    forwarded: Arc<()>,
+    strange: Strange<'a>,
     clock: Clock,
 }
 
@@ -90,6 +94,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
             handed: HashMap::new(),
             held: Vec::new(),
             streams: Arc::new(()),
+            forwarded: Arc::new(()),
+            strange: Strange::new(shared, peer.address.ip()),
             clock,
         }
     }
@@ -139,6 +145,13 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
         Arc::strong_count(&self.streams) > 1
     }
 
+    /// Counts the calls whose messages are to come, and so many more, while none has authenticated
+    /// here; false where those would be too many.
+    fn count_strange(&mut self, more: usize) -> bool {
+        let waiting = self.gathers.len() + Arc::strong_count(&self.forwarded) - 1;
+        self.strange.set(if self.peer.is_known() { 0 } else { waiting + more })
+    }
+
     /// Tells the caller to open no more calls here (GOAWAY).
     fn say_goodbye(&mut self) {
         if !self.clock.is_leaving {
@@ -154,23 +167,39 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
             send_http_status(&mut to, StatusCode::UNSUPPORTED_MEDIA_TYPE);
             return;
         }
+        let is_handed = self.shared.handed_paths.contains(head.uri.path());
+        if !is_handed && !self.count_strange(1) {
+            return refuse_full(self.shared, &mut to);
+        }
         let limits = &self.shared.limits;
         let Some(place) = Place::take(self.shared, |shared| &shared.calls, limits.calls) else {
+            self.shared.stalled.give_way(Instant::now());
             return refuse_full(self.shared, &mut to);
         };
         let bytes = Place::none(self.shared, |shared| &shared.received);
         let stream = self.streams.clone();
         let call = Open { head, body, to, came: Came::default(), place, bytes, stream };
-        if self.shared.handed_paths.contains(call.head.uri.path()) {
-            self.gathers.push(Gather { call, since: Instant::now() });
+        if is_handed {
+            // The places that are left are for others, such as an admin who revokes.
+            let Some(handed) = Place::take(self.shared, |shared| &shared.handed, limits.handed)
+            else {
+                let mut to = call.to;
+                return refuse_full(self.shared, &mut to);
+            };
+            self.gathers.push(Gather { call, since: Instant::now(), handed });
         } else {
             self.forward(call);
         }
     }
 
     fn forward(&self, call: Open) {
-        let upstream = self.upstream.clone();
-        tokio::spawn(forward(self.shared.clone(), upstream, self.peer.clone(), call));
+        let (shared, upstream, peer) =
+            (self.shared.clone(), self.upstream.clone(), self.peer.clone());
+        let counted = self.forwarded.clone();
+        tokio::spawn(async move {
+            forward(shared, upstream, peer, call).await;
+            drop(counted);
+        });
     }
 
     fn gather(&mut self, cx: &mut Context<'_>) {
@@ -189,10 +218,15 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
                 }
             }
         }
+        // Those that came whole keep nobody waiting.
+        while !self.count_strange(0) {
+            let Some(mut gather) = self.gathers.pop() else { break };
+            refuse_full(self.shared, &mut gather.call.to);
+        }
     }
 
     fn hand_over(&mut self, gather: Gather, message: Bytes, compressed: bool) {
-        let Gather { call: mut open, since } = gather;
+        let Gather { call: mut open, since, handed } = gather;
         let limits = &self.shared.limits;
         let certificate = self.peer.certificate.get();
         let asked = Asked { certificate, headers: &open.head.headers, message: &message };
@@ -206,9 +240,6 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
             }
             return turn_away(self.shared, &mut open.to, &status);
         }
-        let Some(place) = Place::take(self.shared, |shared| &shared.handed, limits.handed) else {
-            return refuse_full(self.shared, &mut open.to);
-        };
         let stream = open.to.stream_id().as_u32();
         let call = Arc::new(Handed {
             id: self.shared.next_id(),
@@ -218,7 +249,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Served<'a, IO> {
             compressed,
             deadline,
             peer: self.peer.clone(),
-            reply: Mutex::new(Some(Reply { to: open.to, _places: [open.place, place] })),
+            reply: Mutex::new(Some(Reply { to: open.to, _places: [open.place, handed] })),
             gone: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             _bytes: open.bytes,

@@ -3,6 +3,8 @@
 use crate::limits::Limits;
 use crate::peer::Peer;
 use crate::places::{Piece, Place};
+use crate::stalled::Stalled;
+use crate::strangers::Strangers;
 use crate::turned_away::{Asked, TurnedAway};
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -120,6 +122,8 @@ pub struct Shared {
     pub(crate) unsent: AtomicUsize,
     pub(crate) refused: AtomicU64,
     pub(crate) turned_away: TurnedAway,
+    pub(crate) strangers: Strangers,
+    pub(crate) stalled: Stalled,
 }
 
 impl Shared {
@@ -155,6 +159,8 @@ impl Shared {
             unsent: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             turned_away: TurnedAway::default(),
+            strangers: Strangers::default(),
+            stalled: Stalled::default(),
         }
     }
 

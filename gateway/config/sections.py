@@ -251,7 +251,8 @@ class GatewayLimits:
     concurrent_calls: int = 512
     """Calls in progress or waiting, on all connections together. The native transport needs no
     thread for a call, and refuses inference beyond three quarters of this number, if that is more
-    than threads and waiting calls allow.
+    than threads and waiting calls allow. Of calls whose messages have not come, it takes half of
+    this number from one address without an authenticated caller, and three quarters from all.
     """
     streams_per_connection: int = 128
     """Calls at once on one connection."""
