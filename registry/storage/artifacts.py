@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
 
-from registry.storage.free_space import check_free_space
 from sealgate.files import NotRegularFileError, open_regular_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical as digests
@@ -28,6 +27,10 @@ LARGEST_FILE = 4 << 30
 SYNC_BYTES = 4 << 20
 """A file goes to the disk in parts of so many bytes: while a disk writes hundreds of megabytes, no
 answer can be recorded.
+"""
+KEPT_FREE = 256 << 20
+"""Bytes of their disk that uploads leave free, for what is recorded there. Whoever may upload could
+otherwise end all answers and revocations, for what cannot be recorded does not happen.
 """
 _BLOCK = 1 << 20
 _GROUP = re.compile(r"[0-9a-f]{2}")
@@ -102,6 +105,17 @@ def copy_checked(chunks: Iterable[bytes], file: BinaryIO, size: int, digest: str
         raise SealgateError(
             Reason.DIGEST_MISMATCH, f"received {seen} of {size} bytes, or other bytes"
         )
+
+
+def check_free_space(file: BinaryIO, more: int = 0) -> None:
+    """Check that the disk of an open file has `KEPT_FREE` bytes beyond `more` that are to come.
+
+    Raises SealgateError(STORAGE_FULL), OSError.
+    """
+    found = os.fstatvfs(file.fileno())
+    # Some file systems do not say.
+    if found.f_blocks and found.f_bavail * found.f_frsize < KEPT_FREE + more:
+        raise SealgateError(Reason.STORAGE_FULL, f"less than {KEPT_FREE} bytes would be left free")
 
 
 def altered(digest: str) -> SealgateError:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from registry.storage.free_space import check_free_space
+from registry.storage.artifacts import check_free_space
 from sealgate.files import check_regular, read_regular_file
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields

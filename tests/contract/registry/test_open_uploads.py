@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save
 
 from registry.state.records import VersionRecord
-from registry.storage import free_space
+from registry.storage import artifacts
 from registry.storage.artifact_bucket import BucketStore
 from registry.uploads.open_uploads import LIFETIME, MOST_OPEN, OpenUpload, OpenUploads
 from registry.uploads.spool import Spool
@@ -277,7 +277,7 @@ def test_uploads_leave_space_for_what_is_recorded(
     uploads: OpenUploads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = begun(uploads)
-    monkeypatch.setattr(free_space, "KEPT_FREE", 1 << 62)
+    monkeypatch.setattr(artifacts, "KEPT_FREE", 1 << 62)
     with refused(Reason.STORAGE_FULL):
         uploads.receive(upload, BIG, 0, [DATA])
     monkeypatch.undo()

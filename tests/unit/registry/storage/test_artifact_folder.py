@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from registry.storage import artifacts, free_space
+from registry.storage import artifacts
 from registry.storage.artifacts import SYNC_BYTES, FolderStore
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
@@ -55,7 +55,7 @@ def test_files_leave_space_for_what_is_recorded(
 ) -> None:
     """Whoever may upload could end all answers otherwise, and revocations with them."""
     free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
-    monkeypatch.setattr(free_space, "KEPT_FREE", 2 * free)
+    monkeypatch.setattr(artifacts, "KEPT_FREE", 2 * free)
     with refused(Reason.STORAGE_FULL):
         store.put([DATA], len(DATA), DIGEST)
     assert not files_in(store, tmp_path)
@@ -72,7 +72,7 @@ def test_a_file_that_grows_leaves_space_too(
         for at in range(0, len(data), SYNC_BYTES):
             yield data[at : at + SYNC_BYTES]
             # Somebody else fills the disk meanwhile.
-            monkeypatch.setattr(free_space, "KEPT_FREE", 1 << 62)
+            monkeypatch.setattr(artifacts, "KEPT_FREE", 1 << 62)
 
     with refused(Reason.STORAGE_FULL):
         store.put(chunks(), len(data), sha256(data))
