@@ -5,9 +5,9 @@
 2. Compare them with the clean fit slice, and with the same rows under benign changes, including
    noise of the same norms. Otherwise the detector would learn to see noise, which is no attack.
 3. Fit a distance to the clean rows, which uses no attack, and a logistic score, quadratic in the
-   scaled features, with equal weight for each class. Of images fit another one, which also sees
-   images taken anew as harmless: what it does not take for an attack may be suspect, but is not
-   refused.
+   scaled features, with equal weight for each class. Of images the distance weighs less, of texts
+   hardly at all. Of images fit another score, which also sees images taken anew as harmless: what
+   it does not take for an attack may be suspect, but is not refused.
 4. Set both thresholds on the calibration slice, which took no part in the fit, with
    `inference.screening.calibration`; the upper one holds under each benign change, except noise as
    large as an attack, which is shown in the fit alone.
@@ -48,6 +48,10 @@ CONFIDENCE = 0.6
 # From this many rows on, the rate of a 1% bound is below 2.1% at 95% confidence; from the least on,
 # that of a 5% bound is below 10%.
 MANY_ROWS, LEAST_CALIBRATION_ROWS = 299, 59
+# By how much less the distance weighs. Of images taken anew it takes many for attacks. Of texts it
+# says so little that it only drowns the odds: without it, of attacks that were left out of the fit
+# in turn, .67 were caught at 5% instead of .60 on e-mails, and .35 instead of .29 on tweets.
+_STRETCHED_IMAGES, _STRETCHED_TEXTS = 5.0, 1000.0
 # By how much a row that is spared a refusal exceeds the threshold of suspect rows.
 _ABOVE = 1e-6
 
@@ -95,15 +99,15 @@ class RowSubset:
 @dataclass(frozen=True, slots=True, eq=False)
 class FitRows:
     """What a detector is fitted on: the clean fit slice, the same under each benign change, and by
-    its name what each attack turned. `compared`: whether the rows' answers are; `natural`: whether
-    they are images, and were changed as such; then there are rows that were `retaken`, too.
+    its name what each attack turned. `compared`: whether the rows' answers are. `stretch`: by how
+    much less the distance to clean rows weighs. Images may also have been `retaken`.
     """
 
     clean: RowSubset
     shifted: tuple[RowSubset, ...]
     harmful: Mapping[str, RowSubset]
     compared: bool = False
-    natural: bool = False
+    stretch: float = 1.0
     retaken: tuple[RowSubset, ...] = ()
 
 
@@ -114,8 +118,11 @@ def attack_fit_rows(
     *,
     compared: bool = False,
     decision: Decision = CLASSES,
+    texts: bool = False,
 ) -> FitRows:
-    """Steps 1 and 2; see `fit`. Raises CALIBRATION_TOO_SMALL where no attack succeeds."""
+    """Steps 1 and 2; see `fit`. Rows may be `texts`. Raises CALIBRATION_TOO_SMALL where no attack
+    succeeds.
+    """
     (own, seen), places = probe.measure(x_fit), np.arange(len(x_fit))
     # The last feature takes no part in the score.
     kept = slice(-1 if compared else None)
@@ -133,9 +140,11 @@ def attack_fit_rows(
         raise SealgateError(
             Reason.CALIBRATION_TOO_SMALL, "no attack changed an answer of the fit slice"
         )
-    natural = CHANGES[0] in shifted
+    stretch = _STRETCHED_TEXTS if texts else 1.0
+    if CHANGES[0] in shifted:
+        stretch = _STRETCHED_IMAGES
     retaken = tuple(shifted.pop(name) for name in RETAKEN if name in shifted)
-    return FitRows(clean, tuple(shifted.values()), harmful, compared, natural, retaken)
+    return FitRows(clean, tuple(shifted.values()), harmful, compared, stretch, retaken)
 
 
 def draft_detector(seen: FitRows) -> Detector:
@@ -144,11 +153,11 @@ def draft_detector(seen: FitRows) -> Detector:
     # Rows as they are weigh as two of their changes.
     harmless = np.concatenate([clean, clean, *(each.features for each in seen.shifted)])
     harmful = np.concatenate([each.features for each in seen.harmful.values()])
-    found = fit_scoring(clean, harmless, harmful, seen.natural)
+    found = fit_scoring(clean, harmless, harmful, seen.stretch)
     refusal = None
     if seen.retaken:
         harmless = np.concatenate([harmless, *(each.features for each in seen.retaken)])
-        odds = fit_scoring(clean, harmless, harmful, seen.natural).trained
+        odds = fit_scoring(clean, harmless, harmful, seen.stretch).trained
         refusal = RefusalScore(0.0, odds)
     parts = found.scaling, found.clean, found.trained
     return Detector(

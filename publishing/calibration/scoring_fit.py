@@ -18,18 +18,16 @@ _PRODUCT = 0.25
 _NEWTON_STEPS = 50
 # How far the features' covariance is drawn to a sphere, since some hardly vary on clean rows.
 _SHRINKAGE = 0.1
-# The distance weighs so much less where natural changes were shown: it takes them for attacks.
-_STRETCH = 5.0
 
 
 def fit_scoring(
     clean: npt.NDArray[np.float32],
     harmless: npt.NDArray[np.float32],
     harmful: npt.NDArray[np.float32],
-    natural: bool = False,
+    stretch: float = 1.0,
 ) -> Scoring:
-    """From the features [n, F] of clean, harmless and harmful rows; `natural` says that changes of
-    images were among the harmless ones.
+    """From the features [n, F] of clean, harmless and harmful rows. The distance to the clean ones
+    weighs `stretch` times less than it would.
     """
     scaling = _scaling(clean.astype(np.float64))
     near, *groups = (_scaled(scaling, each) for each in (clean, harmless, harmful))
@@ -37,8 +35,7 @@ def fit_scoring(
     draft = Scoring(scaling, _distance(near, blank), _odds(groups[0], groups[1], blank))
     distance, odds = draft.surprises(clean)
     tail = ScoreTail.of(distance)
-    if natural:
-        tail = replace(tail, decay=tail.decay * _STRETCH)
+    tail = replace(tail, decay=tail.decay * stretch)
     return Scoring(
         scaling,
         replace(draft.clean, tail=tail),

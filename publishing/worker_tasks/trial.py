@@ -193,7 +193,10 @@ def _fitted(
     report says of stages, and of a recalibration.
     """
     seen = attack_fit_rows(
-        prober, asked.unkept, for_noise, compared=prober.compared, decision=prober.decision
+        *(prober, asked.unkept, for_noise),
+        compared=prober.compared,
+        decision=prober.decision,
+        texts=asked.config.tokens is not None,
     )
     draft = draft_detector(seen)
     margin = _asked_below(asked, seen, graphs, golden)

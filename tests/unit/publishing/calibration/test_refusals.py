@@ -36,7 +36,7 @@ SEEN = FitRows(
     part((0, 0), 300, 0),
     (part((0, 0), 300, 1),),
     {"fgsm-0.1": part(MADE, 300, 2)},
-    natural=True,
+    stretch=5.0,
     retaken=(part(FAR, 300, 3), part(FAR, 300, 4)),
 )
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from inference.screening.scoring import CLEAN_WEIGHT, Scoring
 from inference.text.tokens import NO_TOKEN, lengths
+from publishing.calibration.detector_fit import attack_fit_rows, draft_detector
 from publishing.calibration.served_rows import BORDER, ServedProber
 from publishing.calibration.text_probe import LEAST, SHARES, TextProbe
 from tests.support.builders.models.text_models import RULES, dataset, source
@@ -93,3 +95,18 @@ def test_the_way_shows_where_another_model_turns_alone(probe: TextProbe) -> None
     assert np.array_equal(rows[~turned], x[~turned])
     assert (exchanged(x, rows)[turned] > 0).all()
     RULES.checked(rows)
+
+
+def test_of_texts_the_distance_to_clean_rows_hardly_weighs(probe: TextProbe) -> None:
+    x = dataset().fit.x[:60]
+    clean = probe.measure(x)[1]
+    moved = []
+    for texts in (True, False):
+        seen = attack_fit_rows(probe, x, np.random.default_rng(0), texts=texts)
+        detector = draft_detector(seen)
+        scoring = Scoring(detector.scaling, detector.clean, detector.trained)
+        distance, odds = scoring.surprises(clean)
+        # The rest of the score is the odds.
+        assert np.allclose(scoring.scores(clean) - odds, CLEAN_WEIGHT * distance)
+        moved.append(np.ptp(distance))
+    assert moved[0] == pytest.approx(moved[1] / 1000)
