@@ -80,7 +80,7 @@ SURFACES = {
     "registry.sandbox": "confinement process",
     "registry.state": "events logged_state records replay schema unit_of_work",
     "registry.storage": (
-        "artifact_bucket artifacts changes copies database driver free_space postgres revisions"
+        "artifact_bucket artifacts changes copies database driver postgres revisions"
     ),
     "registry.uploads": "",
     "sealgate.audit": (
