@@ -26,7 +26,6 @@ from sealgate.cli.options import EXISTING_FILE
 from sealgate.reasons import SealgateError
 from sealgate.trust import fields
 from sealgate.trust.canonical import sha256
-from sealgate.trust.keys import write_private_file
 from sealgate.trust.policy import Policy
 
 INT8, FLOAT32 = PRECISIONS = ("int8", "float32")
@@ -328,10 +327,3 @@ class _NewFile(click.Path):
 
 
 NEW_FILE = _NewFile(dir_okay=False, path_type=Path)
-
-
-def write_new(path: Path, data: bytes) -> None:
-    """Write a new file for its owner only. Raises SealgateError(KEY_FILE_EXISTS) if one has
-    appeared, and OSError.
-    """
-    write_private_file(path, data)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from publishing.cli.options import NEW_FILE, write_new
+from publishing.cli.options import NEW_FILE
 from publishing.cli.publish import RegistryCommitments
 from publishing.cli.watermark_proofs import attest, fetcher, fp32_of, prove, settle_claims
 from publishing.watermark import (
@@ -40,6 +40,7 @@ from sealgate.cli.context import connected, governance_of, profile
 from sealgate.cli.options import EXISTING_FILE
 from sealgate.cli.output import HelpfulGroup, json_option, show_fields
 from sealgate.trust.canonical import sha256
+from sealgate.trust.keys import write_private_file
 
 
 @click.group(cls=HelpfulGroup)
@@ -104,7 +105,7 @@ def embed(
         entry = RegistryCommitments(governance).commit(model, mark.commitment)
     if integers:
         data, found = mark_integers(source.read_bytes(), mark.code(worded=False))
-        write_new(target, data)
+        write_private_file(target, data)
     else:
         found = mark_file(source, target, lambda hosts: spread_mark(hosts, mark), {})
     marked = target.read_bytes()
@@ -154,7 +155,7 @@ def export(
     read = read_code(weights_of(out.name, copy), code, found.slots)
     # Saved before it is handed out, or its recipient could not be identified later.
     save_copy(folder, CopyRecord(model, recipient, parent, sha256(copy)))
-    write_new(out, copy)
+    write_private_file(out, copy)
     show_fields(
         {
             "file": str(out),

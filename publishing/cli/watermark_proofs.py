@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from inference.engine import version_contents
 from inference.llm.terms import WEIGHTS, is_generator
-from publishing.cli.options import NEW_FILE, write_new
+from publishing.cli.options import NEW_FILE
 from publishing.evidence.signing import WATERMARK_CHECK, sign_evidence
 from publishing.serialization import parse_model
 from publishing.watermark import (
@@ -42,6 +42,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import Profile
 from sealgate.signed_version import SignedVersion
 from sealgate.trust.dsse import Envelope
+from sealgate.trust.keys import write_private_file
 from sealgate.trust.statements import Evidence, open_statement
 from sealgate.trust.transparency import TlogProof, origin_of
 from sealgate.v1 import log_pb2 as logs
@@ -155,7 +156,7 @@ def prove(ctx: click.Context, model: str, version: int, out: Path, as_json: bool
         record = record_of(person, model, signed.manifest.digest)
         entry, proof = log_proof(person, channel, record)
     made = OwnershipProof.of(record, entry, proof)
-    write_new(out, made.encode())
+    write_private_file(out, made.encode())
     told = {"proof": str(out), "commitment": record.mark.commitment, "entry": record.entry}
     show_fields({**told, "unmarked": record.mark.unmarked}, as_json)
 
@@ -244,7 +245,7 @@ def attest(ctx: click.Context, model: str, version: int, out: Path, as_json: boo
     (envelope,) = sign_evidence(
         {WATERMARK_CHECK: body}, signed.manifest.digest, person.name, signer, now
     )
-    write_new(out, envelope.encode())
+    write_private_file(out, envelope.encode())
     told = {"statement": str(out), "digest": signed.manifest.digest}
     show_fields({**told, **{f"z_{form}": round(f.z, 2) for form, f in read.items()}}, as_json)
 
