@@ -23,7 +23,7 @@ from inference.backends.remote.endpoint import Endpoint, SocketEndpoint, TlsEndp
 from inference.backends.remote.engine_pool import EnginePool
 from inference.backends.remote.generator import RemoteGeneratorEngine
 from inference.backends.remote.remote_engine import RemoteEngine
-from inference.batching.limits import OperatorBounds
+from inference.batching import OperatorBounds
 from inference.engine import (
     Engine,
     FileSource,

@@ -12,9 +12,7 @@ from starlette.responses import FileResponse, Response
 
 from console.reading.jobs import PackRequest
 from console.views import View
-from sealgate.audit import Auditor
-from sealgate.audit.decision import HOLDS, DecisionStep, Examination
-from sealgate.audit.reader import AuditReader, OpenedEntry
+from sealgate.audit import HOLDS, Auditor, AuditReader, DecisionStep, Examination, OpenedEntry
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.receipts import Receipt, verify_receipt

@@ -10,9 +10,7 @@ from console.reading.gateway import PersonCalls
 from console.reading.proposals import read_proposal
 from console.reading.versions import ALIASES, Pointers, ShownVersion, read_version
 from console.views import View
-from sealgate.audit import Auditor
-from sealgate.audit.answer_logs import AnswerLogHistory
-from sealgate.audit.reader import AuditReader
+from sealgate.audit import AnswerLogHistory, Auditor, AuditReader
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name

@@ -35,7 +35,7 @@ from gateway.config.sections import (
 from gateway.security_events import SecurityEventSettings
 from inference.backends.oip.foreign_server import OipSettings
 from inference.backends.openai.client import OpenAiServer
-from inference.batching.limits import BatchingBounds, OperatorBounds
+from inference.batching import BatchingBounds, OperatorBounds
 from inference.observability.tracing import TraceSettings
 from inference.runtime.settings import ON_CPU, RuntimeSettings
 from inference.server.config import check_length

@@ -17,7 +17,7 @@ from gateway.observability.families import (
     Family,
 )
 from gateway.observability.readiness import Phase, metrics_listener
-from inference.batching.limits import BatcherCounts
+from inference.batching import BatcherCounts
 from inference.engine import (
     WAIT_BOUNDS,
     Duration,

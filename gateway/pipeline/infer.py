@@ -36,8 +36,7 @@ from gateway.pipeline.observation import Observation
 from gateway.pipeline.pending import PendingRequest
 from gateway.recording import AuditRecorder
 from gateway.rollout import Rollout
-from inference.batching.batcher import Batcher
-from inference.batching.limits import BatcherLimits, Pace
+from inference.batching import Batcher, BatcherLimits, Pace
 from inference.engine import Engine, LiveVersion, RequestOptions, Statistics
 from inference.model.inputs import model_input, wanted_outputs
 from inference.observability import tracing

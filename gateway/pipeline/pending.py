@@ -11,8 +11,7 @@ from gateway.calls.call import Call, CallLog, cleaned
 from gateway.calls.messages import KnownRequest
 from gateway.calls.params import InferenceParams, read_id, read_params
 from gateway.recording import PreparedRecord
-from inference.batching.job import RequestOptions
-from inference.batching.limits import Pace
+from inference.batching import Pace, RequestOptions
 from inference.engine import InferenceResult, LiveVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError

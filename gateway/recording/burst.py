@@ -21,8 +21,7 @@ from itertools import count, repeat
 from typing import NamedTuple, Protocol, TypeAlias
 
 from gateway.recording.erasure import ErasureBarrier
-from inference.batching.batcher import Batcher, BatcherLimits
-from inference.batching.job import DEFAULT_OPTIONS
+from inference.batching import DEFAULT_OPTIONS, Batcher, BatcherLimits
 from inference.engine import Duration
 from registry.answers import AnswerLog, Entries, LoggedAnswer, Opening, PythonEntries, SubjectKeys
 from registry.log.rows import LARGEST_GROUP, Appended

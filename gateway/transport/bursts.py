@@ -15,12 +15,7 @@ from datetime import datetime
 from functools import partial
 
 from gateway.admission import StreamLimiter, Threads, ThreadShares
-from gateway.auth import (
-    AuthInterceptor,
-    BurstAuthenticator,
-    KeysAwaitedError,
-    TokenAuthenticator,
-)
+from gateway.auth import AuthInterceptor, BurstAuthenticator, KeysAwaitedError, TokenAuthenticator
 from gateway.calls.call import Call, RecordedRefusal, WholeCall, new_log
 from gateway.calls.messages import (
     KnownRequest,
@@ -35,8 +30,7 @@ from gateway.pipeline import LARGEST_BURST, InferencePipeline, PendingRequest
 from gateway.services import InferenceService
 from gateway.transport.delayed import DelayedAnswers
 from gateway.transport.served_call import QUICK, ServedCall, Ways, way_of
-from inference.batching.limits import Pace
-from inference.batching.queue import fair_parts
+from inference.batching import Pace, fair_parts
 from inference.engine import QueuedVersion
 from inference.observability import tracing
 from sealgate.oip import grpc_service_pb2 as oip

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from gateway.admission import nothing
 from gateway.calls.call import Call, CallLog, end_log
 from gateway.pipeline import PendingRequest
-from inference.batching.limits import Pace
+from inference.batching import Pace
 from inference.observability.tracing import CallSpan
 
 Way: TypeAlias = tuple[Pace, int]

@@ -19,7 +19,7 @@ from generation.models.folder import GoldenAnswers
 from generation.models.perplexity import float32_reference, score
 from generation.models.split import SplitDecoder
 from generation.serving.streamed_text import StreamedText
-from inference.batching.limits import BatcherCounts
+from inference.batching import BatcherCounts
 from inference.engine import Statistics
 from inference.llm.messages import AnswerPart
 from inference.llm.request import Sampling, SamplingRequest

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inference.batching.limits import NO_BOUNDS, OperatorBounds
+from inference.batching import NO_BOUNDS, OperatorBounds
 from inference.engine import (
     FileSource,
     ReadyVersion,

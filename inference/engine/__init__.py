@@ -1,6 +1,6 @@
 """Engine: verifies versions, loads them, publishes the live table and resolves requests."""
 
-from inference.batching.job import RequestOptions
+from inference.batching import RequestOptions
 from inference.engine.batch_run import FLOAT32_TOLERANCE, ServingTarget
 from inference.engine.engine import Engine
 from inference.engine.graphs import (

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
+from inference.batching import DEFAULT_OPTIONS, RequestOptions
 from inference.engine.live_table import (
     EMPTY,
     ClosedAlias,

@@ -7,9 +7,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy.typing as npt
 
-from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
-from inference.batching.limits import BatcherCounts, Pace
-from inference.batching.queue import QueueItem
+from inference.batching import DEFAULT_OPTIONS, BatcherCounts, Pace, QueueItem, RequestOptions
 from inference.engine.result import InferenceResult
 from inference.engine.statistics import Duration, Statistics, VersionStatistics
 from inference.engine.trust_state import Place

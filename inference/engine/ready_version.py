@@ -10,12 +10,19 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from inference.batching.batcher import Batcher
-from inference.batching.capacity import BatchSizes, RowCapacity
-from inference.batching.cost_model import BatchCosts
-from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
-from inference.batching.limits import NO_BOUNDS, BatcherCounts, BatcherLimits, OperatorBounds
-from inference.batching.queue import QueueItem
+from inference.batching import (
+    DEFAULT_OPTIONS,
+    NO_BOUNDS,
+    BatchCosts,
+    Batcher,
+    BatcherCounts,
+    BatcherLimits,
+    BatchSizes,
+    OperatorBounds,
+    QueueItem,
+    RequestOptions,
+    RowCapacity,
+)
 from inference.engine.batch_run import ServingTarget
 from inference.engine.result import InferenceResult, split_results
 from inference.engine.statistics import BatchPhases, RunFault, Statistics

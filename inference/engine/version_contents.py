@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from inference.batching.limits import OperatorBounds, Pace
+from inference.batching import OperatorBounds, Pace
 from inference.engine.batch_run import Screening, ServingTarget, SingleStage, TwoStage, Unscreened
 from inference.engine.comparison import MarginComparison, gives_same_bits
 from inference.engine.graphs import check_response, open_classifier, open_reference, open_response

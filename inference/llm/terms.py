@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn, Self
 
-from inference.batching.limits import Pace
+from inference.batching import Pace
 from inference.llm.request import MOST_OUTPUT, Sampling
 from inference.model.config import ModelConfig, TrainingDataInfo
 from inference.screening.detector import Detector

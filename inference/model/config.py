@@ -42,7 +42,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from inference.batching.limits import Batching
+from inference.batching import Batching
 from inference.model.columns import Column, RowRules, decode_columns, number, numbers
 from inference.model.decisions import Classes, Decision, decode_decision
 from inference.model.request_tensors import (

@@ -7,7 +7,7 @@ live, and the engine verifies it from the root keys in this file.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inference.batching.limits import BatchingBounds, OperatorBounds
+from inference.batching import BatchingBounds, OperatorBounds
 from inference.observability.tracing import TraceSettings
 from inference.runtime.settings import RuntimeSettings
 from inference.server.unix_sockets import LONGEST_PATH

@@ -20,8 +20,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
 
-from inference.batching.cost_model import BatchCosts
-from inference.batching.job import RequestOptions
+from inference.batching import BatchCosts, RequestOptions
 from inference.engine import (
     Engine,
     InferenceResult,

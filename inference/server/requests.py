@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.batching.job import RequestOptions
+from inference.batching import RequestOptions
 from inference.engine import InferenceResult
 from inference.model.inputs import model_input
 from inference.server.host import EngineHost

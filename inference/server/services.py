@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import grpc
 
-from inference.batching.job import RequestOptions
+from inference.batching import RequestOptions
 from inference.model.inputs import model_input
 from inference.server.host import EngineHost
 from inference.server.load_request import ALIAS, LoadRequest

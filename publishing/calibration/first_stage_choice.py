@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.batching.cost_model import BatchCosts
+from inference.batching import BatchCosts
 from inference.model.inputs import InputForm
 from inference.screening.calibration import Floats
 from inference.screening.first_stage import (

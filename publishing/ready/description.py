@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from inference.batching.limits import Batching
+from inference.batching import Batching
 from inference.model.columns import Column
 from inference.model.config import InputDomain, ModelConfig, TrainingDataInfo
 from inference.model.decisions import NUMBERS, Classes, Decision, Labels, Numbers

@@ -34,7 +34,7 @@ from publishing.watermark.detection import (
 )
 from publishing.watermark.key import MARK_SECRET_BYTES, Mark, WatermarkCode, WatermarkKey
 from publishing.watermark.mark_records import MarkRecord, WeightSlot, read_slots, write_slots
-from sealgate.audit.entries import ProvedEntry, prove
+from sealgate.audit import ProvedEntry, prove_entry
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 from sealgate.trust.canonical import sha256
@@ -110,7 +110,7 @@ class OwnershipProof:
         PROOF_INVALID, DOCUMENT_MALFORMED.
         """
         checkpoint = open_checkpoint(self.proof.checkpoint_note, log_vkey)
-        prove(self.entry, self.proof.index, self.proof.hashes, checkpoint)
+        prove_entry(self.entry, self.proof.index, self.proof.hashes, checkpoint)
         entry = ProvedEntry.read(self.proof.index, self.entry)
         named = (entry.event, entry.subject, entry.body.get("commitment"))
         if named != (_COMMITTED, f"models/{self.mark.key.model}", self.mark.commitment):

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from sealgate.audit.entries import prove
+from sealgate.audit.entries import prove_entry
 from sealgate.audit.tree_check import Claim
 from sealgate.reasons import Reason, SealgateError
 from sealgate.remote import reason_of
@@ -252,7 +252,7 @@ def _newest(logs: LogServiceStub, registry: Checkpoint, origin: str) -> Anchor |
                 origin=registry.origin, index=anchor.entry, size=registry.size
             )
             hashes = logs.GetInclusionProof(asked).hashes
-            prove(leaves[anchor.entry - start], anchor.entry, hashes, registry)
+            prove_entry(leaves[anchor.entry - start], anchor.entry, hashes, registry)
             return anchor
     return None
 

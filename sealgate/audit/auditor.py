@@ -10,12 +10,7 @@ from typing import Any
 
 import grpc
 
-from sealgate.audit.answer_logs import (
-    AnswerLogHistory,
-    check_hand_overs,
-    hand_over_size,
-    log_keys,
-)
+from sealgate.audit.answer_logs import AnswerLogHistory, check_hand_overs, hand_over_size, log_keys
 from sealgate.audit.reader import AuditReader
 from sealgate.audit.tree_check import (
     Claim,

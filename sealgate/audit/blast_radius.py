@@ -64,7 +64,9 @@ class BlastRadius:
         return values["version_digest"] in self.digests or place in self.places
 
 
-def of_key(keyid: str, entries: Iterable[ProvedEntry], policies: Sequence[Policy]) -> BlastRadius:
+def radius_of_key(
+    keyid: str, entries: Iterable[ProvedEntry], policies: Sequence[Policy]
+) -> BlastRadius:
     """Return what the key of that id signed and what depends on it; `entries` are the whole log.
 
     Raises SealgateError: KEY_UNKNOWN where no policy lists it; DIGEST_MISMATCH where the documents
@@ -80,7 +82,7 @@ def of_key(keyid: str, entries: Iterable[ProvedEntry], policies: Sequence[Policy
     return _trace(reach, entries, lambda entry: list(_signed(entry, key)))
 
 
-def of_version(name: str, entries: Iterable[ProvedEntry]) -> BlastRadius:
+def radius_of_version(name: str, entries: Iterable[ProvedEntry]) -> BlastRadius:
     """Return what depends on a version, given as `{model}/{version}` or as its manifest's digest.
 
     Raises SealgateError(VERSION_UNKNOWN).
@@ -99,7 +101,7 @@ def of_version(name: str, entries: Iterable[ProvedEntry]) -> BlastRadius:
     return reach
 
 
-def of_threshold(threshold: float) -> BlastRadius:
+def radius_of_threshold(threshold: float) -> BlastRadius:
     """Return which answers a detector judged by this threshold; see `add_judged`."""
     return BlastRadius(threshold=repr(threshold))
 

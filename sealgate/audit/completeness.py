@@ -98,7 +98,7 @@ def note_entry(recorded: dict[str, RecordedCounts], values: dict[str, str] | Non
     return True
 
 
-def compare(
+def compare_counts(
     statements: Sequence[EngineCounts],
     recorded: dict[str, RecordedCounts],
     unknown: int,

@@ -78,7 +78,7 @@ class ProvedEntry:
         return self.documents[digest]
 
 
-def prove(leaf: bytes, index: int, hashes: Iterable[bytes], checkpoint: Checkpoint) -> None:
+def prove_entry(leaf: bytes, index: int, hashes: Iterable[bytes], checkpoint: Checkpoint) -> None:
     """Check that the log of `checkpoint` holds a leaf. Raises SealgateError(PROOF_INVALID)."""
     hashed = merkle.leaf_hash(leaf)
     merkle.verify_inclusion(hashed, index, checkpoint.size, list(hashes), checkpoint.root)

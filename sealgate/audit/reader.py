@@ -8,7 +8,7 @@ from types import MappingProxyType
 import grpc
 
 from sealgate.audit.answer_logs import find_anchor
-from sealgate.audit.entries import LogExcerpt, ProvedEntry, prove
+from sealgate.audit.entries import LogExcerpt, ProvedEntry, prove_entry
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.policy import Policy
@@ -163,6 +163,6 @@ class AuditReader:
         freshness = verify_freshness(envelope, self._policy, self._clock())
         entries = []
         for item in found.entries:
-            prove(item.leaf, item.index, item.hashes, checkpoint)
+            prove_entry(item.leaf, item.index, item.hashes, checkpoint)
             entries.append(ProvedEntry.read(item.index, item.leaf, item.documents))
         return LogExcerpt(checkpoint, freshness, tuple(entries))

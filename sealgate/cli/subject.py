@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 import grpc
 
-from sealgate.audit.reader import AuditReader
+from sealgate.audit import AuditReader
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.output import HelpfulGroup, json_option, show_rows
 from sealgate.remote.calls import list_all, send

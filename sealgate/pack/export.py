@@ -14,9 +14,15 @@ from pathlib import Path
 
 import grpc
 
-from sealgate.audit import Auditor
-from sealgate.audit.answer_logs import AnswerLogHistory, last_anchor, log_keys, named_logs
-from sealgate.audit.tree_check import Claim, kept_stamps
+from sealgate.audit import (
+    AnswerLogHistory,
+    Auditor,
+    Claim,
+    kept_stamps,
+    last_anchor,
+    log_keys,
+    named_logs,
+)
 from sealgate.pack.documents import Documents, FolderWriter, PackRecord, new_folder
 from sealgate.pack.tile_folder import TileFolder
 from sealgate.reasons import Reason, SealgateError

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sealgate.audit.tree_check import Claim, check_sizes
+from sealgate.audit import Claim, check_sizes
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint
 from sealgate.trust.transparency.merkle import HASH_SIZE, leaf_hash

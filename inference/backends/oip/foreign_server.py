@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import Message
 
-from inference.batching.limits import NO_BOUNDS, OperatorBounds
+from inference.batching import NO_BOUNDS, OperatorBounds
 from inference.engine import (
     FileSource,
     ReadyVersion,

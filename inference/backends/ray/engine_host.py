@@ -17,10 +17,16 @@ import numpy.typing as npt
 
 from inference.backends.ray.replica import PointerBoard, RemoteRefusal, VersionAddress, unwrap
 from inference.backends.remote.remote_version import VersionTerms
-from inference.batching.batcher import Batcher
-from inference.batching.cost_model import BatchCosts
-from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
-from inference.batching.limits import BatcherCounts, BatcherLimits, OperatorBounds, Pace
+from inference.batching import (
+    DEFAULT_OPTIONS,
+    BatchCosts,
+    Batcher,
+    BatcherCounts,
+    BatcherLimits,
+    OperatorBounds,
+    Pace,
+    RequestOptions,
+)
 from inference.engine import (
     BatchPhases,
     FileSource,

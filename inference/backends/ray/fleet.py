@@ -26,7 +26,7 @@ from inference.backends.ray.replica import (
     VersionAddress,
     unwrap,
 )
-from inference.batching.cost_model import BatchCosts
+from inference.batching import BatchCosts
 from inference.engine import InferenceResult
 from inference.server.config import RaySettings
 from sealgate.reasons import Reason, SealgateError

@@ -24,8 +24,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy.typing as npt
 
-from inference.batching.cost_model import BatchCosts
-from inference.batching.job import RequestOptions
+from inference.batching import BatchCosts, RequestOptions
 from inference.engine import InferenceResult
 from inference.server.host import EngineHost
 from inference.server.services import read_load

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from inference.backends.remote.messages import OnEnd
 from inference.backends.remote.remote_engine import RemoteEngine
-from inference.batching.limits import BatcherCounts
+from inference.batching import BatcherCounts
 from inference.engine import (
     FileSource,
     ServableVersion,

@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 
-from inference.batching.job import RequestOptions
+from inference.batching import RequestOptions
 from inference.engine import InferenceResult, split_results
 from inference.model.config import ModelConfig
 from inference.model.inputs import tensors_of

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from inference.batching.cost_model import BatchCosts
+from inference.batching import BatchCosts
 
 
 @dataclass(frozen=True, slots=True)

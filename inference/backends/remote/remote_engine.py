@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from inference.backends.remote.endpoint import Endpoint, EngineConnection
 from inference.backends.remote.messages import call
 from inference.backends.remote.placement import MeasuredEngine
-from inference.batching.cost_model import BatchCosts
+from inference.batching import BatchCosts
 from inference.engine import Place, Source, UntrustedSnapshot
 from inference.server.load_request import LoadRequest
 from inference.server.services import write_load

@@ -13,8 +13,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from inference.backends.remote.messages import Answer, RemoteRequest, VersionMessages
-from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
-from inference.batching.limits import BatcherCounts, Pace
+from inference.batching import DEFAULT_OPTIONS, BatcherCounts, Pace, RequestOptions
 from inference.engine import BatchPhases, FileSource, InferenceResult, Statistics, read_file
 from inference.engine.version_contents import DETECTOR, MODEL, TOKENIZER, check_screens
 from inference.model.config import ModelConfig

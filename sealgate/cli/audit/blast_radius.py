@@ -8,9 +8,16 @@ from typing import Any
 
 import click
 
-from sealgate.audit import Auditor
-from sealgate.audit.blast_radius import BlastRadius, add_judged, of_key, of_threshold, of_version
-from sealgate.audit.reader import AuditReader, OpenedEntry
+from sealgate.audit import (
+    Auditor,
+    AuditReader,
+    BlastRadius,
+    OpenedEntry,
+    add_judged,
+    radius_of_key,
+    radius_of_threshold,
+    radius_of_version,
+)
 from sealgate.cli.context import connected, other_logs, policy_history, profile
 from sealgate.cli.options import start_option
 from sealgate.cli.output import json_option, show_rows
@@ -110,11 +117,11 @@ def blast_radius(
 
 def _reach(target: str, reader: AuditReader, policies: tuple[Policy, ...]) -> BlastRadius:
     if KEYID.fullmatch(target):
-        return of_key(target, reader.records(), policies)
+        return radius_of_key(target, reader.records(), policies)
     if _THRESHOLD.fullmatch(target):
-        return of_threshold(float(target))
+        return radius_of_threshold(float(target))
     if "/" in target or target.startswith("sha256:"):
-        return of_version(target, reader.records())
+        return radius_of_version(target, reader.records())
     raise click.BadParameter(
         "neither MODEL/VERSION, a digest, the 64 hex digits of a key's id, nor a number",
         param_hint="TARGET",

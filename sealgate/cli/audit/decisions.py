@@ -9,9 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from sealgate.audit import Auditor
-from sealgate.audit.decision import HOLDS, Examination
-from sealgate.audit.reader import AuditReader, OpenedEntry
+from sealgate.audit import HOLDS, Auditor, AuditReader, Examination, OpenedEntry
 from sealgate.cli.audit.verify import NOT_ALL_SEEN, looks
 from sealgate.cli.context import connected, other_logs, policy_history, profile
 from sealgate.cli.options import EXISTING_FILE, FILE, start_option

@@ -9,19 +9,12 @@ import grpc
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from sealgate.audit.reader import AuditReader
+from sealgate.audit import AuditReader
 from sealgate.cli.audit.verify import NOT_ALL_SEEN, elsewhere_option
 from sealgate.cli.context import connected, policy_history, profile
 from sealgate.cli.options import EXISTING_FILE, EXISTING_FOLDER
 from sealgate.cli.output import ask_secret, json_option, show_fields
-from sealgate.dossier import (
-    Dossier,
-    build,
-    check_files,
-    read_record,
-    template_names,
-    write_files,
-)
+from sealgate.dossier import Dossier, build, check_files, read_record, template_names, write_files
 from sealgate.dossier import template as framework
 from sealgate.pack import Pack, export_pack
 from sealgate.private_keys import open_signer

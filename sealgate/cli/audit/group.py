@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
-from sealgate.audit import Auditor
-from sealgate.audit.completeness import (
+from sealgate.audit import (
+    Auditor,
+    AuditReader,
     Completeness,
     RecordedCounts,
-    compare,
+    compare_counts,
+    live_pointers,
     note_entry,
     read_statements,
 )
-from sealgate.audit.entries import live_pointers
-from sealgate.audit.reader import AuditReader
 from sealgate.cli.audit import blast_radius, decisions, export, verify
 from sealgate.cli.audit.decisions import Moment
 from sealgate.cli.context import connected, governance_of, other_logs, policy_history, profile
@@ -78,7 +78,7 @@ def completeness(ctx: click.Context, slack: float, as_json: bool) -> None:
     if not statements:
         _say_unknown(as_json)
         return
-    found = compare(statements, recorded, unknown, timedelta(seconds=slack), now)
+    found = compare_counts(statements, recorded, unknown, timedelta(seconds=slack), now)
     _show(found, unknown, other_logs(policies[-1], here), as_json)
     if any(version.missing for version in found):
         ctx.exit(1)

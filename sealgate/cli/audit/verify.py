@@ -12,17 +12,17 @@ import grpc
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from sealgate.audit import Auditor
-from sealgate.audit.answer_logs import named_logs
-from sealgate.audit.reader import AuditReader
-from sealgate.audit.tree_check import StampAuthority
-from sealgate.audit.verification import (
+from sealgate.audit import (
     BROKEN,
     ELSEWHERE,
     INCOMPLETE,
     INTACT,
+    Auditor,
+    AuditReader,
     LogReport,
+    StampAuthority,
     VerifyOptions,
+    named_logs,
     verify_logs,
 )
 from sealgate.cli.context import connected, policy_history, profile

@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from registry.state.records import VersionRecord
-from sealgate.audit.blast_radius import of_key, of_version
+from sealgate.audit import radius_of_key, radius_of_version
 from sealgate.audit.entries import LivePointer, ProvedEntry, live_pointers
 from sealgate.reasons import Reason
 from sealgate.trust.times import format_time
@@ -90,33 +90,35 @@ def test_how_far_keys_reach(harness: RegistryHarness) -> None:
     policies = harness.registry.policies.chain().policies
 
     def kinds(keyid: str) -> list[str]:
-        return [t.kind for t in of_key(keyid, records(harness), policies).found]
+        return [t.kind for t in radius_of_key(keyid, records(harness), policies).found]
 
     assert sorted(kinds(key("anna").public.keyid)) == ["approval"] * 2 + ["pointer"] * 3
     assert kinds(key("root-0").public.keyid) == ["policy"]
     assert kinds(key("carla").public.keyid) == []
     robot = kinds(key("robot").public.keyid)
     assert (robot.count("version"), robot.count("pointer"), robot.count("revocation")) == (2, 3, 1)
-    paula = of_key(p256_key("paula").public.keyid, records(harness), policies)
+    paula = radius_of_key(p256_key("paula").public.keyid, records(harness), policies)
     assert len(paula.digests) == 2
-    assert of_key(key("answer-log").public.keyid, records(harness), policies).logs == {ANSWER_LOG}
+    assert radius_of_key(key("answer-log").public.keyid, records(harness), policies).logs == {
+        ANSWER_LOG
+    }
     with refused(Reason.KEY_UNKNOWN):
-        of_key("0" * 64, records(harness), policies)
+        radius_of_key("0" * 64, records(harness), policies)
 
 
 def test_how_far_a_version_reaches(
     harness: RegistryHarness, history: tuple[VersionRecord, VersionRecord]
 ) -> None:
     one, two = history
-    reach = of_version("digits/1", records(harness))
+    reach = radius_of_version("digits/1", records(harness))
     assert [t.kind for t in reach.found] == ["version", "proposal", "pointer", "pointer"]
     assert reach.searches(ANSWER_LOG) == ((one.digest,),)
-    assert of_version(two.digest, records(harness)).found[-1].kind == "revocation"
+    assert radius_of_version(two.digest, records(harness)).found[-1].kind == "revocation"
     values = {"version_digest": one.digest, "model": "digits", "pointer_sequence": "1"}
     assert reach.touches(ANSWER_LOG, values)
     assert not reach.touches(ANSWER_LOG, {**values, "version_digest": two.digest})
     with refused(Reason.VERSION_UNKNOWN):
-        of_version("digits/9", records(harness))
+        radius_of_version("digits/9", records(harness))
 
 
 @pytest.mark.usefixtures("history")

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from gateway.auth.method_rules import AUDIT_READS, RULES
-from sealgate.audit.blast_radius import of_key
+from sealgate.audit import radius_of_key
 from sealgate.audit.entries import live_pointers
 from sealgate.audit.reader import AuditReader
 from sealgate.reasons import Reason, SealgateError
@@ -147,7 +147,7 @@ def test_documents_that_are_withheld(harness, reader):
 
     keyid = next(iter(policy(harness).keys))
     with pytest.raises(SealgateError) as caught:
-        of_key(keyid, lied_to(reader, alter).records(), [policy(harness)])
+        radius_of_key(keyid, lied_to(reader, alter).records(), [policy(harness)])
     assert caught.value.reason is Reason.DIGEST_MISMATCH
 
 

@@ -49,7 +49,7 @@ SURFACES = {
     "inference.backends.remote": (
         "endpoint engine_pool generator messages remote_engine remote_version"
     ),
-    "inference.batching": "batcher capacity cost_model job limits queue",
+    "inference.batching": "",
     "inference.engine": "version_contents",
     "inference.llm": "answers messages request terms",
     "inference.llm.answers": "",
@@ -83,9 +83,7 @@ SURFACES = {
         "artifact_bucket artifacts changes copies database driver postgres revisions"
     ),
     "registry.uploads": "",
-    "sealgate.audit": (
-        "answer_logs blast_radius completeness decision entries reader tree_check verification"
-    ),
+    "sealgate.audit": "",
     "sealgate.cli": "context infer main options output policy",
     "sealgate.cli.audit": "",
     "sealgate.cli.model": "proposals",

@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from registry.audit.trail import RegistryExcerpt as Shown
-from sealgate.audit.entries import LogExcerpt, ProvedEntry, prove
+from sealgate.audit import prove_entry
+from sealgate.audit.entries import LogExcerpt, ProvedEntry
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import verify_freshness
 from sealgate.trust.transparency import open_checkpoint
@@ -19,7 +20,7 @@ def opened(harness: RegistryHarness, shown: Shown) -> LogExcerpt:
     checkpoint = open_checkpoint(shown.note, harness.policy.registry_log)
     freshness = verify_freshness(Envelope.decode(shown.freshness), harness.policy, harness.now)
     for entry in shown.entries:
-        prove(entry.leaf, entry.index, entry.hashes, checkpoint)
+        prove_entry(entry.leaf, entry.index, entry.hashes, checkpoint)
     entries = tuple(ProvedEntry.read(e.index, e.leaf, e.documents) for e in shown.entries)
     return LogExcerpt(checkpoint, freshness, entries)
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sealgate.audit import compare_counts
 from sealgate.audit.completeness import (
     SEPARATE,
     Completeness,
     RecordedCounts,
-    compare,
     note_entry,
     read_statements,
 )
@@ -56,7 +56,7 @@ def only(
     unknown: int = 0,
     now: float = 1e6,
 ) -> Completeness:
-    (found,) = compare(statements, recorded, unknown, SLACK, at(now))
+    (found,) = compare_counts(statements, recorded, unknown, SLACK, at(now))
     return found
 
 
@@ -84,7 +84,7 @@ def test_what_was_on_its_way_is_no_gap() -> None:
 
 
 def test_young_statements_are_left_out() -> None:
-    assert compare([counts(100, 2)], ran(1), 0, SLACK, at(102.9)) == []
+    assert compare_counts([counts(100, 2)], ran(1), 0, SLACK, at(102.9)) == []
     assert only([counts(100, 2)], ran(1), now=103.1).missing == 1
 
 
@@ -107,7 +107,7 @@ def test_what_nobody_can_open_may_be_about_any_version() -> None:
 
 def test_a_version_without_any_entry() -> None:
     statement = counts(100, 3, counts=((DIGEST, 3, 3), (OTHER, 5, 5)))
-    found = compare([statement], ran(1, 2, 3), 0, SLACK, at(1e6))
+    found = compare_counts([statement], ran(1, 2, 3), 0, SLACK, at(1e6))
     assert [(one.digest, one.missing) for one in found] == [(DIGEST, 0), (OTHER, 5)]
 
 

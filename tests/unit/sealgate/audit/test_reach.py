@@ -1,13 +1,14 @@
 """Which opened answers a threshold, a version or a log's key touches."""
 
-from sealgate.audit.blast_radius import BlastRadius, of_threshold
+from sealgate.audit import radius_of_threshold
+from sealgate.audit.blast_radius import BlastRadius
 from tests.support.builders.documents.people import ANSWER_LOG, VERSION_DIGEST
 
 VALUES = {"model": "digits", "version_digest": VERSION_DIGEST, "pointer_sequence": "2"}
 
 
 def test_how_far_a_threshold_reaches() -> None:
-    reach = of_threshold(2.5)
+    reach = radius_of_threshold(2.5)
     assert reach.searches(ANSWER_LOG) == (("2.5",),)
     assert reach.touches(ANSWER_LOG, {"threshold": "2.5", "version_digest": ""})
     assert not reach.touches(ANSWER_LOG, {"threshold": "2.51", "version_digest": ""})
