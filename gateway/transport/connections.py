@@ -6,10 +6,11 @@ connections these are ended:
 1. those without a known caller after `authenticate_within` seconds;
 2. of one address the oldest without a known caller, beyond `unauthenticated_per_address`;
 3. the oldest without a known caller, beyond `connections` in all;
-4. the newest of known callers, beyond `connections`.
+4. of known callers, beyond `connections`, the newest of the address that has most.
 
 Rules 2 and 3 spare a connection for its first second. So whoever opens many connections at once
-ends their own, and somebody who connects after them has the time for a handshake and a call.
+ends their own, and somebody who connects after them has the time for a handshake and a call. By
+rule 4, nobody who keeps many connections shuts out those of other addresses.
 
 grpcio can only count connections. It tells a handler its peer's address, and nobody which sockets
 it has. They are found among the process's own file descriptors: connected sockets whose local port
@@ -97,7 +98,16 @@ class Bounds:
         others = others[len(late) :]
         surplus = list(self._beyond(others))
         spared = [each for each in surplus if now - each.since >= _SPARED_SECONDS]
-        return late + spared + known[self.connections :]
+        return late + spared + list(self._surplus_of(known))
+
+    def _surplus_of(self, oldest_first: list[T]) -> Iterator[T]:
+        """Rule 4."""
+        held: defaultdict[str, list[T]] = defaultdict(list)
+        for each in oldest_first:
+            held[subnet_of(each.address)].append(each)
+        for _ in range(len(oldest_first) - self.connections):
+            most = max(filter(None, held.values()), key=lambda own: (len(own), own[-1].since))
+            yield most.pop()
 
     def _beyond(self, oldest_first: list[T]) -> Iterator[T]:
         """Rules 2 and 3."""

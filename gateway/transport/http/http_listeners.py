@@ -30,8 +30,8 @@ class HttpServer:
     """Binds its address at once, and answers between `start` and `stop`.
 
     Each connection holds a thread, so few may be open beyond `connections`. Once they are, the
-    oldest without a known caller gives way to the newest; while as many have one, newer connections
-    are closed at once. What else ends connections, `gateway.transport.connections` says.
+    oldest without a known caller gives way to the newest. What else ends connections,
+    `gateway.transport.connections` says.
     """
 
     def __init__(self, address: str, tls: HttpTls | None, bounds: Bounds) -> None:
@@ -114,10 +114,9 @@ class HttpServer:
         with self._mutex:
             connections = list(self.open_connections)
         most, count = self._bounds.connections, len(connections)
-        unknown = [each for each in connections if not each.is_known]
-        if count - len(unknown) >= most or count >= most + 2 * _ROOM:
+        if count >= most + 2 * _ROOM:
             return False
-        left = [each for each in unknown if not each.is_cut]
+        left = [each for each in connections if not each.is_known and not each.is_cut]
         if count >= most + _ROOM and left:
             counts = Counter(subnet_of(each.address) for each in left)
             max(left, key=lambda each: (counts[subnet_of(each.address)], -each.since)).cut()

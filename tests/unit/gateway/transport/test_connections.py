@@ -53,7 +53,16 @@ def test_those_who_come_late_do_not_end_those_who_are_known() -> None:
 
 def test_the_newest_known_connections_beyond_the_limit_are_ended() -> None:
     known = [Open("1.1.1.1", since, True) for since in range(6)]
-    assert ended(*reversed(known), now=100.0) == known[4:]
+    assert set(ended(*reversed(known), now=100.0)) == set(known[4:])
+
+
+def test_who_keeps_many_connections_shuts_out_no_other_address() -> None:
+    """They stay known on them, whether or not their credential is revoked meanwhile."""
+    many = [Open("1.1.1.1", since, True) for since in range(4)]
+    others = [Open("2.2.2.2", 10.0, True), Open("3.3.3.3", 11.0, True)]
+    assert set(ended(*many, *others, now=100.0)) == set(many[2:])
+    each_alone = [Open(f"1.1.1.{since}", since, True) for since in range(7)]
+    assert set(ended(*each_alone, now=100.0)) == set(each_alone[4:])
 
 
 @pytest.mark.parametrize(
