@@ -5,7 +5,14 @@ from dataclasses import asdict
 from gateway.auth import Rights
 from gateway.calls.call import Call
 from gateway.calls.params import check_id
-from gateway.outcomes import OutcomeBook, OutcomeReport, OutcomeReports, ShownOutcomes, Truth
+from gateway.outcomes import (
+    MOST_REPORTS,
+    OutcomeBook,
+    OutcomeReport,
+    OutcomeReports,
+    ShownOutcomes,
+    Truth,
+)
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import MOST, Tensor, TensorForm
 from sealgate.trust.fields import check_name
@@ -13,6 +20,8 @@ from sealgate.v1 import outcome_pb2 as messages
 from sealgate.v1.outcome_pb2_grpc import OutcomeServiceServicer
 
 _MOST_SERIES = 16
+# Rows of all answers of a call.
+_MOST_TRUTHS = 1 << 17
 _MOST_COLUMNS = 32
 
 
@@ -28,6 +37,12 @@ class OutcomeService(OutcomeServiceServicer):
         self, request: messages.ReportOutcomesRequest, call: Call
     ) -> messages.ReportOutcomesResponse:
         request_id = check_id(request.request_id, "request_id")
+        # Before they are read: a message has room for two million, which take a thousand times that
+        # in memory.
+        if len(request.reports) > MOST_REPORTS:
+            raise SealgateError(Reason.PARAMETER_MALFORMED, "reports")
+        if sum(len(report.truths) for report in request.reports) > _MOST_TRUTHS:
+            raise SealgateError(Reason.PARAMETER_MALFORMED, "truths")
         reports = [_read(report) for report in request.reports]
         results = self._reports.take(call, request.origin, reports, request_id)
         return messages.ReportOutcomesResponse(
