@@ -247,9 +247,6 @@ class TokenVerifier:
         form that could be valid, and names a key that is not known.
         """
         try:
-            verified = self.known(token)
-            if verified is not None and verified.source.current() is verified.key_set:
-                return False
             unverified, issuer = self._read(token, self._clock())
         except SealgateError:
             # Which `identity` raises at once.

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import jwt
 import pytest
 
 from gateway.auth.key_sets import KeySet
@@ -13,17 +14,16 @@ from tests.support.fakes.whole_calls import FakeWholeCall
 from tests.support.harness.gateway import GatewayHarness, question, rows
 from tests.support.harness.servers.issuer import P256, jwk, jwks, token
 
-OTHER = KeySet.parse(jwks(jwk(P256, "other")), strict=True)
+OTHER, OWN = (KeySet.parse(jwks(jwk(P256, kid)), strict=True) for kid in ("other", "own"))
 
 
 class SlowIssuer:
-    """A real issuer's keys, of which none is known before `come` lets them come."""
+    """An issuer whose key `own` is not known before `come` lets it come."""
 
     def __init__(self, harness: GatewayHarness, monkeypatch: pytest.MonkeyPatch) -> None:
         tokens = harness.gateway.authenticator.tokens
         (issuer,) = tokens.issuers.values()
         self.url, self.audience = issuer.url, issuer.audience
-        self._genuine = issuer.keys.current()
         self._may_come = threading.Event()
         self._fetch: Callable[[], KeySet] = lambda: OTHER
         self.keys = RemoteKeys(issuer.url, lambda: self._fetch(), Schedule(interval=0.0, wait=60.0))
@@ -41,7 +41,7 @@ class SlowIssuer:
 
     def _slowly(self) -> KeySet:
         assert self._may_come.wait(60)
-        return self._genuine
+        return OWN
 
 
 @pytest.fixture
@@ -69,8 +69,12 @@ def test_whoever_names_an_unknown_key_holds_up_nobody_else(
 def test_whose_key_is_new_is_answered_once_it_has_come(
     harness: GatewayHarness, issuer: SlowIssuer
 ) -> None:
-    profile, size = harness.profile("client"), harness.gateway.recorder.size
-    calls = [FakeWholeCall.by(profile, question("digits", rows())) for _ in range(3)]
+    client, size = harness.profile("client").token, harness.gateway.recorder.size
+    assert client is not None
+    subject = jwt.decode(client.read_text().strip(), options={"verify_signature": False})["sub"]
+    # A token that nobody has verified yet.
+    bearer = token(kid="own", iss=issuer.url, aud=issuer.audience, sub=subject)
+    calls = [FakeWholeCall(question("digits", rows()), f"Bearer {bearer}") for _ in range(3)]
     harness.gateway.bursts(calls)
     assert not any(call.ended.is_set() for call in calls)
     issuer.come()
