@@ -40,10 +40,12 @@ from benchmarks.marking.targets import LIVES, TURNED, targets_of
 from benchmarks.report import RESULTS, Row, commit, finish, show
 from benchmarks.served import ENVIRONMENTS, minilm_folder
 
-NETWORKS = "networks"
+NETWORKS, STORED = "networks", "stored"
 # Of parts that were measured before their commit was noted.
 _EARLIER = "f03662c1 or before"
-_KINDS = ("null", "costs", "rows")
+_KINDS = ("null", "costs", "rows", STORED)
+# Its mark is mostly in convolutions, which are no matrices to be stored otherwise.
+_CONVOLVED = "CNN"
 # Rows, and the commit.
 Part = dict[str, Any]
 _KEYS, _INDEPENDENT, _UNRELATED, _DECODERS = 10_000, 20, 200, 4
@@ -99,7 +101,8 @@ def main() -> None:
 
 def _report(parts: dict[str, Part], notes: dict[str, str]) -> None:
     kinds = (f"{name}: {kind}" for name in _ATTACKED for kind in _KINDS)
-    for part in (*kinds, NETWORKS, DECODERS):
+    asked = [part for part in kinds if part != f"{_CONVOLVED}: {STORED}"]
+    for part in (*asked, NETWORKS, DECODERS):
         if part not in parts:
             notes[part] = notes.get(part.partition(":")[0], "left out")
     notes.pop("MiniLM", None)
@@ -107,15 +110,16 @@ def _report(parts: dict[str, Part], notes: dict[str, str]) -> None:
         kind: [row for name in _ATTACKED for row in _rows(parts, f"{name}: {kind}")]
         for kind in _KINDS
     }
-    rows, costs, null = found["rows"], found["costs"], found["null"]
+    stored_rows, costs, null = found[STORED], found["costs"], found["null"]
+    rows = [*found["rows"], *stored_rows]
     networks = [*_rows(parts, NETWORKS), *_rows(parts, DECODERS)]
     show(rows, ("model", "attack", "z", "verdict", "lost", "unit", "seeds"), "Marks under attack")
     show(costs, title="What a mark costs, by key")
     show(null, title="Wrong keys")
     targets = targets_of(rows, costs, null, networks)
-    more = {"costs": costs, "null": null, NETWORKS: networks}
+    more = {STORED: stored_rows, "costs": costs, "null": null, NETWORKS: networks}
     commits = {name: part["commit"] for name, part in parts.items()}
-    finish("watermark", rows, targets, notes, **more, commits=commits)
+    finish("watermark", found["rows"], targets, notes, **more, commits=commits)
     _draw(rows)
 
 
@@ -153,7 +157,12 @@ def _network(
         "rows": lambda: _summary(
             [row for seed in range(_ATTACKED[name]) for row in _attacked(make(), seed)]
         ),
+        STORED: lambda: _summary(
+            [row for seed in range(_ATTACKED[name]) for row in _stored(make(), seed)]
+        ),
     }
+    if name == _CONVOLVED:
+        del ways[STORED]
     parts = {f"{name}: {kind}": measure for kind, measure in ways.items() if kind in wanted}
     kept = {f"{name}: {kind}": measure for kind, measure in ways.items()}
     kept = {part: measure for part, measure in kept.items() if _kept(part).exists()}
@@ -208,12 +217,6 @@ def _attacked(subject: MarkedNetwork, seed: int) -> Iterator[Row]:
         reading = marking.read(file_of(state))
         lost = None if attack in TURNED else subject.cost(state)
         yield about | {"attack": attack, "lost": lost} | reading.row()
-    if subject.name != "CNN" and subject.name != "MiniLM":
-        layers = [marking.state[name] for name in marking.names]
-        chained = subject.name.endswith("MLP")
-        for way in WAYS:
-            row = marking.read(stored(layers, way, rng, chained=chained)).row()
-            yield about | {"attack": f"stored as {way}", "lost": None} | row
     for count in (2, 4, 8) if subject.name != "MiniLM" else (8,):
         state = colluding(marking, count)
         named = marking.named(state)
@@ -225,6 +228,17 @@ def _attacked(subject: MarkedNetwork, seed: int) -> Iterator[Row]:
             "named": len(named) - innocent,
             "innocent_named": innocent,
         }
+
+
+def _stored(subject: MarkedNetwork, seed: int) -> Iterator[Row]:
+    """The matrices of a network stored otherwise."""
+    marking, _ = published(subject, seed)
+    rng = np.random.default_rng(seed)
+    layers = [marking.state[name] for name in marking.names]
+    for way in WAYS:
+        row = marking.read(stored(layers, way, rng, chained=subject.name.endswith("MLP"))).row()
+        about = {"model": subject.name, "seed": seed, "unit": subject.unit}
+        yield about | {"attack": f"stored as {way}", "lost": None} | row
 
 
 def _states(marking: Marking, rng: np.random.Generator, seed: int) -> Iterator[tuple[str, State]]:

@@ -11,6 +11,7 @@ from benchmarks.watermark import NETWORKS, earlier_parts
 def written(path: Path, **more: Any) -> Path:
     document = {
         "rows": [{"model": "CNN", "z": 47.0}, {"model": "MLP", "z": 48.0}],
+        "stored": [{"model": "MLP", "z": 32.0}],
         "costs": [{"model": "MLP", "keys": 40}],
         "null": [{"weights": "unmarked MLP", "largest_z": 3.7}],
         NETWORKS: [{"networks": "unrelated", "claimed": 0}],
@@ -23,6 +24,7 @@ def test_each_part_has_the_rows_of_its_network_and_kind(tmp_path: Path) -> None:
     commits = {"MLP: costs": "abc", NETWORKS: "def"}
     found = earlier_parts(written(tmp_path / "watermark.json", commits=commits))
     assert found["MLP: rows"]["rows"] == [{"model": "MLP", "z": 48.0}]
+    assert found["MLP: stored"]["rows"] == [{"model": "MLP", "z": 32.0}]
     assert found["MLP: costs"] == {"rows": [{"model": "MLP", "keys": 40}], "commit": "abc"}
     assert found["MLP: null"]["rows"] == [{"weights": "unmarked MLP", "largest_z": 3.7}]
     assert found[NETWORKS]["commit"] == "def"
