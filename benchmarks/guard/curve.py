@@ -63,7 +63,7 @@ def follow() -> None:
         out.parent.mkdir(exist_ok=True)
         path = out.with_suffix(".toml")
         labels = f"{train}labels = {_labels(recipe, share)}\n"
-        path.write_text(text.replace("../../build/guard", str(FOLDER)).replace(train, labels))
+        path.write_text(text.replace("../../build/guard", "..").replace(train, labels))
         RecipeRun(path, out, print).make()
 
 

@@ -49,7 +49,7 @@ _AWAITING = 8
 _AGAIN = 0.1
 # In seconds. That time is an estimate, which a machine that stood still has far too long.
 _LONGEST_AGAIN = 1.0
-# For what comes after answers, at the end of a gateway.
+# How long the end of a gateway waits for what comes after answers.
 _SETTLE_SECONDS = 5.0
 
 
