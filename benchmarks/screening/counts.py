@@ -1,7 +1,9 @@
 """How often attacks succeed and get past: shares with their intervals, by attack and by row."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -45,8 +47,22 @@ class AttackCounts:
     refused: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     suspect: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     aurocs: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    roc: dict[str, list[Floats]] = field(default_factory=lambda: defaultdict(list))
+    roc: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
     near: list[int] = field(default_factory=lambda: [0, 0])
+
+    @classmethod
+    def sum(cls, parts: Iterable[Self]) -> Self:
+        whole = cls()
+        for part in parts:
+            whole.attacked += part.attacked
+            whole.successes += part.successes
+            whole.near = [mine + more for mine, more in zip(whole.near, part.near, strict=True)]
+            for name in part.refused:
+                whole.refused[name] += part.refused[name]
+                whole.suspect[name] += part.suspect[name]
+                whole.aurocs[name] += part.aurocs[name]
+                whole.roc[name] += part.roc[name]
+        return whole
 
     def row(self, attack: str) -> Row:
         found: Row = {"attack": attack, "family": family(attack), "attacked": self.attacked}
@@ -69,10 +85,11 @@ class AttackCounts:
         }
 
 
-def found_at(clean: Floats, scores: Floats) -> Floats:
+def found_at(clean: Floats, scores: Floats) -> list[float]:
     """The share of scores above all but each of `FALSE_ALARMS` of the clean ones."""
     limits = np.quantile(clean, 1 - np.array(FALSE_ALARMS))
-    return np.asarray((scores[:, None] > limits).mean(axis=0))
+    shares: list[float] = (scores[:, None] > limits).mean(axis=0).tolist()
+    return shares
 
 
 class BestAttacks:

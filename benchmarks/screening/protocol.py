@@ -12,13 +12,12 @@ detector, but the *adaptive* one, who knows all. *Family left out* is our detect
 attacks of that kind among those that it is fitted to. Honest changes are ones that neither fit nor
 calibration saw (`benchmarks.screening.honest_changes`); of a table, later months. A table is
 attacked only by what can be sent, and not by the adaptive attacker. Writes results/screening.json
-after each seed; models, attacks and what the adaptive attacker found are kept below
-build/bench/screening.
+after each seed, of all seeds that results/screening keeps (`benchmarks.screening.findings`).
+Models, attacks and what the adaptive attacker found are kept below build/bench/screening.
 """
 
 import argparse
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +26,12 @@ from typing import Self
 import numpy as np
 import torch
 
-from benchmarks.report import Row, commit, earlier, finish, show
+from benchmarks.report import commit, earlier, finish, show
 from benchmarks.screening import adaptive, baselines
 from benchmarks.screening.attacks import ATTACKS, made
-from benchmarks.screening.counts import AttackCounts, BestAttacks, Bools, Floats, found_at, wilson
+from benchmarks.screening.counts import AttackCounts, BestAttacks, Bools, Floats, found_at
 from benchmarks.screening.families import SHOWN, attacks_on, family
+from benchmarks.screening.findings import AUTO, SeedFindings, kept, row_of
 from benchmarks.screening.honest_changes import honest_changes, other_digits
 from benchmarks.screening.sources import DIGITS, FASHION, FLIGHTS, DataSet, Rows
 from benchmarks.screening.subjects import CACHE, HARDENED, MODELS, ScreenedModel, subject
@@ -41,7 +41,7 @@ from inference.screening.detector import Detector
 from publishing.calibration.detector_fit import calibrate
 from publishing.calibration.screening_report import auroc
 
-AUTO, ADAPTIVE_ROWS = "AutoAttack", 100
+SEEDS, ADAPTIVE_ROWS = 5, 100
 DATA = (DIGITS, FASHION, FLIGHTS)
 
 
@@ -71,110 +71,64 @@ class Judge:
         return scores > limits.adversarial.threshold, scores > limits.suspect.threshold
 
 
-class ModelFindings:
-    """What all seeds of one model tell together."""
+def measured(source: DataSet, model: str, seed: int) -> SeedFindings:
+    """What one seed of a model tells."""
+    # Of the code that runs, whatever is checked out when it ends.
+    told = SeedFindings(commit())
+    found = subject(source, model, seed)
+    detector, *others = found.detectors(tuple(SHOWN.values()))
+    judges = {OURS: Judge.ours(found, detector), **_known(found)}
+    for name, judge in judges.items():
+        _alarm(told.clean[name], judge, judge.clean)
+    for name, moved in _changed(found):
+        _alarm(told.changes[name], judges[OURS], judges[OURS].score(moved))
+    unseen = {name: Judge.ours(found, other) for name, other in zip(SHOWN, others, strict=True)}
+    _attacked(told, found, judges, unseen)
+    if source.image:
+        for size in sorted({SMALL, max(SMALL, source.eps)}):
+            least, beyond = _adapted(found, detector, size)
+            turned, past = int(np.isfinite(least).sum()), int((beyond <= 0).sum())
+            told.adaptive[f"{size:g}"] = [turned, past, len(least)]
+    return told
 
-    def __init__(self, source: DataSet, model: str) -> None:
-        self.source, self.model, self.seeds = source, model, 0
-        # Of the code that runs, whatever is checked out when it ends.
-        self._commit = commit()
-        self.cells: dict[str, AttackCounts] = defaultdict(AttackCounts)
-        self.alarms: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-        self.changes: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-        self._past: dict[str, list[Bools]] = defaultdict(list)
-        self._adaptive: dict[float, list[Floats]] = defaultdict(list)
-        self._auto: list[Bools] = []
 
-    def add(self, seed: int) -> None:
-        found = subject(self.source, self.model, seed)
-        detector, *others = found.detectors(tuple(SHOWN.values()))
-        judges = {OURS: Judge.ours(found, detector), **_known(found)}
-        for name, judge in judges.items():
-            _alarm(self.alarms[name], judge, judge.clean)
-        for name, moved in _changed(found):
-            _alarm(self.changes[name], judges[OURS], judges[OURS].score(moved))
-        unseen = {name: Judge.ours(found, other) for name, other in zip(SHOWN, others, strict=True)}
-        self._attacked(found, judges, unseen)
-        if self.source.image:
-            for size in {SMALL, max(SMALL, self.source.eps)}:
-                self._adaptive[size].append(_adapted(found, detector, size))
-        self.seeds += 1
+def _attacked(
+    told: SeedFindings, found: ScreenedModel, judges: dict[str, Judge], unseen: dict[str, Judge]
+) -> None:
+    best = BestAttacks(len(found.right[0]))
+    for attack in attacks_on(found):
+        before, after, y = made(found, attack)
+        turned = found.probe.answers(after) != y
+        kind, cell = family(attack.name), told.attacks[attack.name]
+        left_out = {UNSEEN: unseen[kind]} if kind in unseen else {}
+        refused, suspect = _counted(cell, judges | left_out, after, turned)
+        size = np.abs(after[turned] - before[turned]).max(axis=1, initial=0)
+        within = size <= found.source.eps + 1e-6
+        cell.near = [int(within.sum()), int(suspect[within].sum())]
+        best.add(np.flatnonzero(turned)[~refused], size[~refused], kind)
+        if attack.name == AUTO:
+            told.auto = [int(turned[:ADAPTIVE_ROWS].sum()), len(turned[:ADAPTIVE_ROWS])]
+    for name, rows in best.past.items():
+        told.best[name] = [int(rows.sum()), len(rows)]
 
-    def _attacked(
-        self, found: ScreenedModel, judges: dict[str, Judge], unseen: dict[str, Judge]
-    ) -> None:
-        best = BestAttacks(len(found.right[0]))
-        for attack in attacks_on(found):
-            before, after, y = made(found, attack)
-            turned = found.probe.answers(after) != y
-            kind = family(attack.name)
-            left_out = {UNSEEN: unseen[kind]} if kind in unseen else {}
-            refused, suspect = self._counted(attack.name, judges | left_out, after, turned)
-            size = np.abs(after[turned] - before[turned]).max(axis=1, initial=0)
-            within = size <= self.source.eps + 1e-6
-            near = self.cells[attack.name].near
-            near[0], near[1] = near[0] + int(within.sum()), near[1] + int(suspect[within].sum())
-            best.add(np.flatnonzero(turned)[~refused], size[~refused], kind)
-            if attack.name == AUTO:
-                self._auto.append(turned[:ADAPTIVE_ROWS])
-        for name, rows in best.past.items():
-            self._past[name].append(rows)
 
-    def _counted(
-        self, attack: str, judges: dict[str, Judge], after: Rows, turned: Bools
-    ) -> tuple[Bools, Bools]:
-        """Which of the turned rows we refuse, and refuse or suspect."""
-        cell, ours = self.cells[attack], (np.zeros(0, np.bool_), np.zeros(0, np.bool_))
-        cell.attacked += len(after)
-        cell.successes += int(turned.sum())
-        if not turned.any():
-            return ours
-        for name, judge in judges.items():
-            scores = judge.score(after[turned])
-            refused, suspect = judge.alarms(scores)
-            cell.refused[name] += int(refused.sum())
-            cell.suspect[name] += int(suspect.sum())
-            cell.aurocs[name].append(auroc(judge.clean, scores))
-            cell.roc[name].append(found_at(judge.clean, scores))
-            if name == OURS:
-                ours = refused, suspect
+def _counted(
+    cell: AttackCounts, judges: dict[str, Judge], after: Rows, turned: Bools
+) -> tuple[Bools, Bools]:
+    """Which of the turned rows we refuse, and refuse or suspect."""
+    ours = (np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+    cell.attacked, cell.successes = len(after), int(turned.sum())
+    if not turned.any():
         return ours
-
-    def row(self) -> Row:
-        past = {name: np.concatenate(each) for name, each in self._past.items()}
-        fooled = {
-            size: np.concatenate(each, axis=1) for size, each in sorted(self._adaptive.items())
-        }
-        adapted = {
-            f"adaptive within {size:g}": {
-                "fools": wilson(int(np.isfinite(least).sum()), len(least)),
-                "undetected": wilson(int((beyond <= 0).sum()), len(least)),
-            }
-            for size, (least, beyond) in fooled.items()
-        }
-        return {
-            "data": self.source.title,
-            "model": self.model,
-            "seeds": self.seeds,
-            "commit": self._commit,
-            "clean refused": {n: wilson(c[1], c[0]) for n, c in self.alarms.items()},
-            "clean suspect": {n: wilson(c[2], c[0]) for n, c in self.alarms.items()},
-            "honest changes refused": {n: wilson(c[1], c[0]) for n, c in self.changes.items()},
-            "honest changes suspect": {n: wilson(c[2], c[0]) for n, c in self.changes.items()},
-            **{name: wilson(int(rows.sum()), len(rows)) for name, rows in past.items()},
-            **adapted,
-            **(self._undetectable(fooled[max(fooled)][0]) if fooled else {}),
-            "attacks": [cell.row(name) for name, cell in self.cells.items()],
-        }
-
-    def _undetectable(self, least: Floats) -> Row:
-        auto = np.concatenate(self._auto)
-        return {
-            "without a detector": {
-                AUTO: wilson(int(auto.sum()), len(auto)),
-                "adaptive": wilson(int(np.isfinite(least).sum()), len(least)),
-            }
-        }
+    for name, judge in judges.items():
+        scores = judge.score(after[turned])
+        refused, suspect = judge.alarms(scores)
+        cell.refused[name], cell.suspect[name] = int(refused.sum()), int(suspect.sum())
+        cell.aurocs[name].append(round(auroc(judge.clean, scores), 6))
+        cell.roc[name].append([round(each, 6) for each in found_at(judge.clean, scores)])
+        if name == OURS:
+            ours = refused, suspect
+    return ours
 
 
 def _changed(found: ScreenedModel) -> Iterator[tuple[str, Rows]]:
@@ -204,23 +158,23 @@ def _known(found: ScreenedModel) -> dict[str, Judge]:
 
 def _adapted(found: ScreenedModel, detector: Detector, size: float) -> Floats:
     """The least score of each row and by how much it exceeds the threshold, [2, n]; kept."""
+    x, y = found.right
+    x, y = x[:ADAPTIVE_ROWS], y[:ADAPTIVE_ROWS]
+    auto = next(attack for attack in ATTACKS if attack.name == AUTO)
+    begun = made(found, auto)[1][: len(x)]
     known = found.digest.encode() + detector.encode() + Path(adaptive.__file__).read_bytes()
-    short = hashlib.sha256(known).hexdigest()[:16]
-    kept = CACHE / found.source.name / found.model / str(found.seed) / f"least-{size:g}-{short}.npy"
-    if not kept.exists():
-        x, y = found.right
-        x, y = x[:ADAPTIVE_ROWS], y[:ADAPTIVE_ROWS]
+    short = hashlib.sha256(known + begun.tobytes()).hexdigest()[:16]
+    path = CACHE / found.source.name / found.model / str(found.seed) / f"least-{size:g}-{short}.npy"
+    if not path.exists():
         walk = adaptive.RESTARTS, adaptive.STEPS, size / found.source.eps, detector.threshold
-        auto = next(attack for attack in ATTACKS if attack.name == AUTO)
-        begun = made(found, auto)[1][: len(x)]
         least = adaptive.least_scores(found, detector, x, y, *walk, begun)
-        np.save(kept, np.stack([least, least - detector.threshold]))
-    return np.asarray(np.load(kept), np.float64)
+        np.save(path, np.stack([least, least - detector.threshold]))
+    return np.asarray(np.load(path), np.float64)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seed", type=int, action="append", help="beside those that are kept")
     parser.add_argument("--only", action="append", help="DATA/MODEL, as digits/plain")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -232,10 +186,12 @@ def main() -> None:
         parser.error(f"not one of {', '.join(parts)}: {', '.join(sorted(unknown))}")
     rows = {(row["data"], row["model"]): row for row in earlier("screening")}
     for source, model in (parts[name] for name in chosen):
-        measured = ModelFindings(source, model)
-        for seed in range(arguments.seeds):
-            measured.add(seed)
-            rows[source.title, model] = measured.row()
+        for seed in arguments.seed or range(SEEDS):
+            measured(source, model, seed).keep(source.name, model, seed)
+            row = row_of(source.title, model, kept(source.name, model))
+            # One of more seeds, of which nothing is kept, says more.
+            if row["seeds"] >= rows.get((source.title, model), row)["seeds"]:
+                rows[source.title, model] = row
             finish("screening", [*rows.values()], targets_of([*rows.values()]))
         columns = ("attack", "family", "succeeded", "undetected", "refused", "refused or suspect")
         show(rows[source.title, model]["attacks"], columns, f"{source.title}, {model}")
