@@ -25,7 +25,12 @@ from limits.storage import SCHEMES, MemoryStorage, RedisStorage, Storage, storag
 from limits.strategies import FixedWindowRateLimiter
 
 from gateway.admission.overload import PAUSE_SECONDS, CircuitBreaker
-from gateway.admission.token_quotas import MemoryTokens, RedisTokens, TokenCounts
+from gateway.admission.token_quotas import (
+    MemoryCounts,
+    MemoryTokens,
+    RedisTokens,
+    TokenCounts,
+)
 from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
@@ -206,6 +211,8 @@ def open_store(url: str) -> Storage:
     Raises: ConfigError.
     """
     scheme = url.partition("://")[0]
+    if scheme == "memory":
+        return MemoryCounts()
     try:
         if scheme == "postgresql":
             # Only the extra `postgres` brings what this needs; it registers the scheme.
@@ -233,7 +240,7 @@ def open_store(url: str) -> Storage:
 
 def _token_counts(store: Storage) -> TokenCounts:
     """Those beside a store's other counts. Raises: ConfigError where it has no room for them."""
-    if isinstance(store, MemoryStorage):
+    if isinstance(store, MemoryCounts | MemoryStorage):
         return MemoryTokens()
     if isinstance(store, RedisStorage):
         return RedisTokens(store)

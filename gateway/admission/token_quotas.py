@@ -1,8 +1,9 @@
-"""Counts of tokens that are set aside before they are used; in Redis, gateways count together.
+"""Counts of quotas in memory, and of tokens in memory or in Redis, where gateways count together.
 
-A window is a hash that goes when it ends: what it holds in all, and of each answer in progress what
-was set aside, under a name of its own. So what is sent twice, since nothing was heard of the first
-time, counts once, and what was set aside in a window that is over is not found in the next one.
+Tokens are set aside before they are used. In Redis a window is a hash that goes when it ends: what
+it holds in all, and of each answer in progress what was set aside, under a name of its own. So what
+is sent twice, since nothing was heard of the first time, counts once, and what was set aside in a
+window that is over is not found in the next one.
 
 Some of the tokens that were set aside are given back. `limits` counts within windows and takes
 nothing back: nobody could tell whether the window in which something was set aside is the one that
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from limits.errors import StorageError
-from limits.storage import RedisStorage
+from limits.storage import RedisStorage, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,60 @@ class MemoryTokens:
         """See `TokenCounts`. A window that is over is nobody's any more."""
         with self._mutex:
             place.tokens -= tokens
+
+    def find(self, key: str) -> TokenReservation:
+        """What the window of `key` holds; nothing where none is open."""
+        with self._mutex:
+            window = self._windows.get(key)
+            left = 0.0 if window is None else window.end - time.monotonic()
+            if window is None or left <= 0:
+                return TokenReservation(0, 0.0, None)
+            return TokenReservation(window.tokens, left, window)
+
+    def clear(self, key: str | None = None) -> int:
+        """Forget the window of `key`, or all of them; return how many were forgotten."""
+        with self._mutex:
+            if key is not None:
+                return int(self._windows.pop(key, None) is not None)
+            number = len(self._windows)
+            self._windows.clear()
+            return number
+
+
+class MemoryCounts(Storage):
+    """Counts of one process, as a storage of `limits`.
+
+    That library's own goes by the system's time: after that was set back by an hour, a window of a
+    second would go on for an hour, and refuse its caller so long.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._windows = MemoryTokens()
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return ValueError
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count in the window of `key` that is open, or in a new one of `expiry` seconds."""
+        return self._windows.take(key, expiry, amount, None).tokens
+
+    def get(self, key: str) -> int:
+        return self._windows.find(key).tokens
+
+    def get_expiry(self, key: str) -> float:
+        """When the window ends, by the system's time as it is now."""
+        return time.time() + self._windows.find(key).left
+
+    def check(self) -> bool:
+        return True
+
+    def reset(self) -> int | None:
+        return self._windows.clear()
+
+    def clear(self, key: str) -> None:
+        self._windows.clear(key)
 
 
 # KEYS: the window. ARGV: a name, how many, the most that there may be in all, the seconds of a new

@@ -63,6 +63,21 @@ def test_the_delay_of_a_rate_is_true():
     counts.enter(CLIENT)()
 
 
+@pytest.mark.parametrize("jump", [-7200.0, 7200.0])
+def test_a_window_does_not_follow_the_clock(monkeypatch, jump):
+    """After the system's time was put right, a second is a second."""
+    quota = Quota(principal="client", rate="1/second")
+    object.__setattr__(quota, "rate", "1/2 second")
+    counts = quotas(quota)
+    counts.enter(CLIENT)()
+    wall = time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + jump)
+    delay = refused(counts, CLIENT, Reason.RATE_EXCEEDED).retry
+    assert 0 < delay <= 2
+    time.sleep(delay + 0.01)
+    counts.enter(CLIENT)()
+
+
 def test_each_request_of_a_stream_counts():
     counts = quotas(Quota(principal="client", rate="3/hour", concurrent=1))
     leave = counts.enter(CLIENT)
