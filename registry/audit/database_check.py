@@ -17,6 +17,7 @@ from registry.state.events import EVENTS, VERSION_REGISTERED, Event
 from registry.state.schema import EVIDENCE, LOG
 from registry.storage import revisions
 from registry.storage.database import Database
+from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.statements import Evidence
@@ -61,7 +62,14 @@ def opened(place: Path | str, family: str) -> Iterator[Database]:
 
 
 def revision(connection: Connection, family: str) -> tuple[str, str]:
-    """The revision of the tables, and the one to which this release brings them."""
+    """The revision of the tables, and the one to which this release brings them.
+
+    Raises SealgateError(REGISTRY_UNAVAILABLE) for those of another family.
+    """
+    try:
+        revisions.check_family(connection, family)
+    except revisions.TablesOfAnother as error:
+        raise SealgateError(Reason.REGISTRY_UNAVAILABLE, str(error)) from error
     return revisions.current(connection), revisions.newest(family)
 
 

@@ -56,7 +56,7 @@ class Database:
 
         `family` names a folder of revisions: "registry", "answers" or "subjects". A writer waits
         up to `busy_ms` milliseconds for another one. Raises REGISTRY_UNAVAILABLE when the
-        database cannot be opened, or was written by a newer release.
+        database cannot be opened, was written by a newer release, or is another family's.
         """
         with _Refusing(Reason.REGISTRY_UNAVAILABLE):
             database = cls(_new_engine(place, family, busy_ms))
@@ -208,6 +208,7 @@ class _Refusing:
             sqlite3.Error,
             OSError,
             revisions.RevisionUnknown,
+            revisions.TablesOfAnother,
             *driver,
         )
 

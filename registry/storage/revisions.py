@@ -13,15 +13,21 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, literal, select, table
+from sqlalchemy import Connection, inspect, literal, select, table
 
 _SCRIPTS = Path(__file__).parents[1] / "migrations"
+# Of each family a table of its own, which every revision of it has had.
+_OWN = {"registry": "policies", "answers": "log_writer", "subjects": "subject_keys"}
 # Alembic keeps what it is working on in a module, so one thread at a time.
 _ONE_AT_A_TIME = threading.Lock()
 
 
 class RevisionUnknown(Exception):
     """The database was written by a release that knows a later revision."""
+
+
+class TablesOfAnother(Exception):
+    """The database holds the tables of another family."""
 
 
 class RowsInTheWay(Exception):
@@ -45,8 +51,10 @@ def refuse_to_drop(connection: Connection, *tables: str) -> None:
 def upgrade(connection: Connection, family: str, revision: str = "head") -> None:
     """Upgrade the tables of `family` in the transaction that `connection` has begun.
 
-    Raises RevisionUnknown.
+    Raises RevisionUnknown; TablesOfAnother for a database of another family, whose revisions bear
+    the same numbers: its tables would be brought to where nobody reads them any more.
     """
+    check_family(connection, family)
     # Alembic would load all revisions to find that there is nothing to do.
     if revision == "head" and current(connection) == newest(family):
         return
@@ -71,6 +79,17 @@ def current(connection: Connection) -> str:
 def newest(family: str) -> str:
     """The revision to which this release brings the tables of `family`."""
     return ScriptDirectory.from_config(_config(family)).get_current_head() or ""
+
+
+def check_family(connection: Connection, family: str) -> None:
+    """Raises TablesOfAnother."""
+    if not current(connection):
+        return
+    there = set(inspect(connection).get_table_names())
+    # The registry's log has a writer too.
+    found = next((name for name, own in _OWN.items() if own in there), "nobody")
+    if found != family:
+        raise TablesOfAnother(f"this is the database of {found}, not of {family}")
 
 
 def _config(family: str) -> Config:

@@ -1,5 +1,6 @@
 """Revisions lead to the tables that the code knows, and back, with data in them."""
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -116,3 +117,15 @@ def test_a_database_of_a_later_release_is_refused(database_url: str) -> None:
     with refused(Reason.REGISTRY_UNAVAILABLE):
         Database.open(database_url, "registry")
     database.close()
+
+
+@pytest.mark.parametrize(("own", "other"), [*permutations(FAMILIES, 2)])
+def test_a_database_of_another_family_stays_as_it_is(
+    database_url: str, own: str, other: str
+) -> None:
+    """As where the configuration names one database in another's place."""
+    Database.open(database_url, own).close()
+    with refused(Reason.REGISTRY_UNAVAILABLE) as caught:
+        Database.open(database_url, other)
+    assert f"the database of {own}, not of {other}" in str(caught.value)
+    Database.open(database_url, own).close()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sealgate.reasons import Reason
+from sealgate.settings import ConfigError
 from sealgate.v1 import log_pb2 as messages
 from tests.support.harness.gateway import GatewayHarness, refusal
 
@@ -74,6 +75,25 @@ def test_sound_databases(harness: GatewayHarness) -> None:
 def test_beside_a_running_gateway(harness: GatewayHarness) -> None:
     harness.start()
     assert {state for state, _ in findings(harness).values()} == {"ok"}
+
+
+def test_a_database_in_the_place_of_another(harness: GatewayHarness) -> None:
+    """Neither the command nor a start changes it: put back, it is as it was."""
+    before = {path: path.read_bytes() for path in harness.state.glob("*.db")}
+    kept = harness.state / "answers.db.kept"
+    (harness.state / "answers.db").rename(kept)
+    (harness.state / "subjects.db").rename(harness.state / "answers.db")
+    found = findings(harness, code=1)
+    assert found["answers", "open"] == (
+        "failed",
+        "REGISTRY_UNAVAILABLE: this is the database of subjects, not of answers",
+    )
+    with pytest.raises(ConfigError, match="the database of subjects, not of answers"):
+        harness.start()
+    (harness.state / "answers.db").rename(harness.state / "subjects.db")
+    kept.rename(harness.state / "answers.db")
+    assert before.keys() == {*harness.state.glob("*.db")}
+    harness.start()
 
 
 def test_an_installation_that_never_ran(tmp_path: Path) -> None:
