@@ -156,10 +156,11 @@ class RegistryService(RegistryServiceServicer):
         model, version = parse_version(request.name)
         self._rights.check(call, "read", model)
         check_file(call.principal, request.path)
-        data = self._registry.versions.read_file(model, version, check_path(request.path))
-        for start in range(0, len(data), _CHUNK):
-            self._rights.check(call, "read", model)
-            yield messages.DownloadFileResponse(chunk=data[start : start + _CHUNK])
+        path = check_path(request.path)
+        for block in self._registry.versions.file_blocks(model, version, path):
+            for start in range(0, len(block), _CHUNK):
+                self._rights.check(call, "read", model)
+                yield messages.DownloadFileResponse(chunk=block[start : start + _CHUNK])
 
     def AttachEvidence(
         self, request: messages.AttachEvidenceRequest, call: Call

@@ -1,6 +1,6 @@
 """Registers versions and reads what was registered."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -34,7 +34,7 @@ from registry.state.events import VERSION_REGISTERED
 from registry.state.records import VersionRecord
 from registry.state.schema import COMMITMENTS, EVIDENCE, REVOCATIONS, VERSIONS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork, check_new
-from registry.storage.artifacts import ArtifactStore
+from registry.storage.artifacts import ArtifactStore, checked_blocks
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import check_digest
 from sealgate.trust.policy import Policy
@@ -208,6 +208,15 @@ class Versions:
         """
         entry = Manifest.decode(self.get(model, version).manifest).entry(path)
         return self._artifacts.read(entry.digest, entry.size)
+
+    def file_blocks(self, model: str, version: int, path: str) -> Iterator[bytes]:
+        """The same in blocks: a file may be larger than memory, and many may be read at once, as
+        slowly as their readers like. Of an altered file nothing comes; of one that is altered
+        meanwhile, not the end.
+        """
+        entry = Manifest.decode(self.get(model, version).manifest).entry(path)
+        with self._artifacts.open(entry.digest, entry.size) as file:
+            yield from checked_blocks(file, entry.size, entry.digest)
 
     def check_bytes(self, model: str, version: int) -> None:
         """Hash every stored file of a version. Raises SealgateError: VERSION_UNKNOWN,

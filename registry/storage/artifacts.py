@@ -123,6 +123,37 @@ def altered(digest: str) -> SealgateError:
     return SealgateError(Reason.VERSION_ALTERED, f"{digest} is not what is stored under it")
 
 
+def checked_blocks(file: BinaryIO, size: int, digest: str) -> Iterator[bytes]:
+    """Yield the bytes of an open file in blocks of a mebibyte, of which one is in memory at a time.
+
+    They are hashed before the first leaves, and again as they leave: the last block of a file that
+    is changed meanwhile stays here. Raises SealgateError: VERSION_ALTERED, REGISTRY_UNAVAILABLE.
+    """
+    with _refusing():
+        for _ in _hashed(file, size, digest):
+            pass
+        file.seek(0)
+        held = b""
+        for block in _hashed(file, size, digest):
+            if held:
+                yield held
+            held = block
+        yield held
+
+
+def _hashed(file: BinaryIO, size: int, digest: str) -> Iterator[bytes]:
+    """Yield all blocks of a file. Raises SealgateError(VERSION_ALTERED), at the end."""
+    hasher, seen = hashlib.sha256(), 0
+    for block in _blocks(file):
+        seen += len(block)
+        if seen > size:
+            break
+        hasher.update(block)
+        yield block
+    if seen != size or hasher.digest() != digests.raw(digest):
+        raise altered(digest)
+
+
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PLACE = re.compile(
     r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)/?"
@@ -229,16 +260,9 @@ class FolderStore:
 
     def check(self, digest: str, size: int) -> None:
         """See `ArtifactStore.check`."""
-        hasher = hashlib.sha256()
-        seen = 0
         with self.open(digest, size) as file, _refusing():
-            for block in _blocks(file):
-                seen += len(block)
-                if seen > size:
-                    break
-                hasher.update(block)
-        if seen != size or hasher.digest() != digests.raw(digest):
-            raise altered(digest)
+            for _ in _hashed(file, size, digest):
+                pass
 
     def __contains__(self, digest: str) -> bool:
         return self._path(digest).is_file()
