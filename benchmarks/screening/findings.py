@@ -27,7 +27,8 @@ def _counts(places: int) -> Callable[[], Counts]:
 class SeedFindings:
     """Counts of one seed: by attack; by detector and by honest change [rows, refused, refused or
     suspect]; by what counts as the best attack [got past, rows]; by size, of the adaptive attacker
-    [turned, undetected, rows]; and of AutoAttack on the same rows [turned, rows].
+    [turned, undetected, rows]; of AutoAttack on the same rows [turned, rows]; and of the test rows
+    [told right, rows].
     """
 
     commit: str
@@ -37,6 +38,7 @@ class SeedFindings:
     best: Counts = field(default_factory=_counts(2))
     adaptive: Counts = field(default_factory=_counts(3))
     auto: list[int] = field(default_factory=lambda: [0, 0])
+    right: list[int] = field(default_factory=lambda: [0, 0])
 
     def keep(self, data: str, model: str, seed: int) -> None:
         path = _file(data, model, seed)
@@ -83,12 +85,13 @@ def row_of(title: str, model: str, seeds: Mapping[int, SeedFindings]) -> Row:
         "model": model,
         "seeds": len(found),
         "commit": ", ".join(dict.fromkeys(each.commit for each in found)),
+        "accuracy": wilson(*_total([each.right for each in found])),
         "clean refused": {n: wilson(c[1], c[0]) for n, c in clean.items()},
         "clean suspect": {n: wilson(c[2], c[0]) for n, c in clean.items()},
         "honest changes refused": {n: wilson(c[1], c[0]) for n, c in changes.items()},
         "honest changes suspect": {n: wilson(c[2], c[0]) for n, c in changes.items()},
         **{name: wilson(*counts) for name, counts in best.items()},
-        **_adapted(adaptive, [sum(each) for each in zip(*(f.auto for f in found), strict=True)]),
+        **_adapted(adaptive, _total([each.auto for each in found])),
         "attacks": [cell.row(name) for name, cell in attacks.items()],
     }
 
@@ -111,7 +114,11 @@ def _adapted(adaptive: Counts, auto: list[int]) -> Row:
 
 def _sum(parts: list[Counts]) -> Counts:
     return {
-        name: [sum(each) for each in zip(*(p[name] for p in parts if name in p), strict=True)]
+        name: _total([each[name] for each in parts if name in each])
         for part in parts
         for name in part
     }
+
+
+def _total(counts: list[list[int]]) -> list[int]:
+    return [sum(each) for each in zip(*counts, strict=True)]

@@ -76,6 +76,7 @@ def measured(source: DataSet, model: str, seed: int) -> SeedFindings:
     # Of the code that runs, whatever is checked out when it ends.
     told = SeedFindings(commit())
     found = subject(source, model, seed)
+    told.right = [len(found.right[0]), len(found.slices["test"][0])]
     detector, *others = found.detectors(tuple(SHOWN.values()))
     judges = {OURS: Judge.ours(found, detector), **_known(found)}
     for name, judge in judges.items():

@@ -103,7 +103,19 @@ FASHION = DataSet(
     0.1,
     (4000, 600, 1000),
     MlpRecipe(seed=0, hidden=(128, 64), epochs=25, smoothing=0.05),
-    0.1,
+    Hardening(
+        StudentSection(PERCEPTRON, width=256, layers=3),
+        RecipeStep(
+            HARDEN,
+            epochs=60,
+            learning_rate=2e-3,
+            attack=0.1,
+            attack_steps=5,
+            shift=1.0,
+            turn=5.0,
+            smoothing=0.05,
+        ),
+    ),
 )
 FLIGHTS = DataSet(
     "flights",

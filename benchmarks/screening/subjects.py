@@ -1,7 +1,7 @@
 """Whom `make bench NAME=screening` attacks: models that are trained for it, each split anew.
 
 Each data set has a model as it is trained without a thought of attacks, and one hardened by
-CleverHans' PGD: digits as `sealgate train` hardens them.
+CleverHans' PGD: images as `sealgate train` hardens them.
 """
 
 import hashlib

@@ -30,7 +30,7 @@ def of_seed(commit: str, successes: int, auroc: float) -> SeedFindings:
     found.changes["blur"] = [400, 8, 30]
     found.best["undetected, best attack"] = [100, 400]
     found.adaptive |= {"0.1": [10, 5, 100], "0.2": [40, 30, 100]}
-    found.auto = [39, 100]
+    found.auto, found.right = [39, 100], [360, 400]
     return found
 
 
@@ -53,6 +53,7 @@ def test_a_later_seed_joins_those_before_it() -> None:
         "high": pytest.approx(0.0196, abs=1e-3),
         "of": 800,
     }
+    assert after["accuracy"]["mean"] == 0.9
     assert after["adaptive within 0.2"]["undetected"]["of"] == 200
     assert after["without a detector"]["AutoAttack"]["mean"] == 0.39
     assert after["without a detector"]["adaptive"]["mean"] == 0.4
