@@ -89,11 +89,11 @@ Example:
     type=FOLDER,
     help="Also make ONNX graphs of it here: BERT with a head, Llama, Qwen2, T5; must be new.",
 )
-@click.option("--name", help="Of a classifier that is to be published: the model's name.")
+@click.option("--name", help="The model's name, to publish a classifier.")
 @click.option("--description", default="", help="What the model is.")
-@click.option("--use", help="What it is meant for.")
-@click.option("--data", help="What it was trained on.")
-@click.option("--license", "license_", help="The licence of that.")
+@click.option("--use", help="What the model is meant for.")
+@click.option("--data", help="What the model was trained on.")
+@click.option("--license", "license_", help="The licence of the training data.")
 @click.option(
     "--tokens", type=click.IntRange(2), help="The most tokens of a text; default: all it takes."
 )

@@ -70,7 +70,7 @@ Examples:
     type=click.IntRange(1),
     default=600,
     show_default=True,
-    help="How long generating may take.",
+    help="Seconds that generating may take.",
 )
 @click.option("--device", default=CPU, show_default=True, help="Where to compute, such as cuda.")
 @json_option

@@ -94,9 +94,9 @@ Example:
     help="A JSON list of clean prompts: four for golden answers, the others for the screen.",
 )
 @click.option("--description", default="", help="What the model is.")
-@click.option("--use", required=True, help="What it is meant for.")
-@click.option("--data", required=True, help="What it was trained on.")
-@click.option("--license", "license_", required=True, help="The licence of that.")
+@click.option("--use", required=True, help="What the model is meant for.")
+@click.option("--data", required=True, help="What the model was trained on.")
+@click.option("--license", "license_", required=True, help="The licence of the training data.")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "int8", "int8-integer"]),

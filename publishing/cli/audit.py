@@ -45,7 +45,7 @@ Examples:
 @click.option(
     "--data",
     type=EXISTING_FILE,
-    help="The publisher's data, to record the ranges again; else the graph's own count.",
+    help="The publisher's data, to record the ranges again; default: those of the INT8 graph.",
 )
 @worker_options
 @json_option

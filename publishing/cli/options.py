@@ -42,7 +42,7 @@ _WORKER_OPTIONS = (
         type=click.IntRange(1),
         default=900,
         show_default=True,
-        help="How long running the model may take.",
+        help="Seconds that running the model may take.",
     ),
     click.option(
         "--unsafe-worker",

@@ -234,9 +234,20 @@ Example:
     type=EXISTING_FOLDER,
     help="The folder of a gateway's [features], or a copy of it.",
 )
-@click.option("--model", required=True, help="Whose traffic it is.")
-@click.option("--from-version", required=True, type=click.IntRange(1), help="Which version's.")
-@click.option("--days", type=click.IntRange(1), default=30, show_default=True, help="The newest.")
+@click.option("--model", required=True, help="The model whose traffic it is.")
+@click.option(
+    "--from-version",
+    required=True,
+    type=click.IntRange(1),
+    help="The version whose traffic it is.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(1),
+    default=30,
+    show_default=True,
+    help="How many days of traffic to use, the newest.",
+)
 @trusted_root_option
 @worker_options
 @json_option

@@ -49,6 +49,6 @@ def list_options(command: F) -> F:
         help="A filter: comparisons joined by AND, OR, NOT and parentheses (AIP-160).",
     )
     limiting = click.option(
-        "--limit", type=click.IntRange(1), help="The maximum number of results."
+        "--limit", type=click.IntRange(1), help="The maximum number of results; default: all."
     )
     return filtering(limiting(command))

@@ -42,7 +42,7 @@ Examples:
     type=click.FloatRange(0),
     default=1e-5,
     show_default=True,
-    help="Accepted deviation of answers, absolute and relative; default: [runtime] tolerance.",
+    help="Accepted deviation of answers, absolute and relative: as [runtime] tolerance, if set.",
 )
 @click.option(
     "--timeout",

@@ -87,6 +87,7 @@ def _plain(value: Any) -> str:
     "--share",
     type=click.IntRange(0, 100),
     default=0,
+    show_default=True,
     help="Percent of production's requests that canary answers or shadow receives as copies.",
 )
 @json_option
