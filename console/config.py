@@ -1,6 +1,6 @@
 """The console's configuration, `console.toml`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -136,10 +136,10 @@ class ConsoleConfig:
     listen: ListenSettings
     gateway: GatewaySettings
     trust: ConsoleTrustSettings
-    sessions: BrowserSessionSettings
-    links: LinkSettings
-    oidc: OidcSettings
-    log: LogSettings
+    sessions: BrowserSessionSettings = field(default_factory=BrowserSessionSettings)
+    links: LinkSettings = field(default_factory=LinkSettings)
+    oidc: OidcSettings = field(default_factory=OidcSettings)
+    log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:
         if self.links.folder is None and not self.oidc.issuer:

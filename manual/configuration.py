@@ -182,6 +182,8 @@ def _default(item: Field[Any]) -> str:
         return f"`{str(item.default).lower()}`"
     if not item.default or item.default is MISSING:
         return "—"
+    if isinstance(item.default, tuple):
+        return f"`{list(item.default)}`"
     return f'`"{item.default}"`' if isinstance(item.default, str) else f"`{item.default}`"
 
 

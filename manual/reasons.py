@@ -76,6 +76,9 @@ _BY_KIND = {
     Kind.DATA_LOSS: "Stop. Keep what you have, and tell the operator and an auditor.",
     Kind.INTERNAL: "Tell the operator when it was; the gateway's log says more.",
 }
+_FILE_REFUSED = "See [if the file is refused](../how-to/ready-models.md#if-the-file-is-refused)."
+_RUN_REFUSED = "See [why a run is refused](../how-to/training.md#why-a-run-is-refused)."
+_INVITATION = "Ask the server's operator for an invitation of a new run."
 _BY_REASON = {
     Reason.TOKEN_EXPIRED: "Fetch a new token and repeat.",
     Reason.TOKEN_NOT_YET_VALID: "Check the clocks: they may differ by 10 seconds.",
@@ -94,6 +97,12 @@ _BY_REASON = {
     Reason.STEP_UP: "Have a second person allow it, then ask with their allowance.",
     Reason.ALLOWANCE_EXPIRED: "Ask for another allowance.",
     Reason.ALLOWANCE_USED: "Ask for another allowance.",
+    Reason.ALLOWANCE_MISMATCH: "Ask for an allowance of this request.",
+    Reason.ALLOWANCE_SIGNER: "Have somebody else allow it, whose role the policy names.",
+    Reason.PROMPT_INJECTION: "Leave out text that looks like an instruction to the model. See "
+    "[the prompt classifier](../how-to/language-models.md#by-a-prompt-classifier).",
+    Reason.ANSWER_WITHHELD: "Ask for something else: the policy's "
+    "[rules for answers](../how-to/language-models.md#screen-answers) withhold this answer.",
     Reason.SESSION_BLOCKED: "Ask the operator; say whether you send many near duplicates.",
     Reason.UPLOAD_OFFSET: "Go on from the offset in the metadata.",
     Reason.UPLOAD_UNKNOWN: "Begin the upload again.",
@@ -109,6 +118,11 @@ _BY_REASON = {
     Reason.PROPOSAL_REJECTED: "Read why with `sealgate model proposals`, then propose again.",
     Reason.POINTER_STALE: "Tell the operator: the registry's freshness is not renewed.",
     Reason.POLICY_EXPIRED: "Tell the admins: a new policy must be accepted.",
+    Reason.POLICY_INVALID: "Correct the policy; `sealgate policy check FILE` says what is wrong.",
+    Reason.POLICY_ROLLED_BACK: "Fetch the newest policy with `sealgate policy fetch`.",
+    Reason.KEY_WITHDRAWN: "Sign again, with a key that the policy lists.",
+    Reason.OUTCOME_UNWANTED: "Have the policy's section `outcomes` name the model.",
+    Reason.API_KEYS_OFF: "Have the operator configure `[api_keys]`.",
     Reason.QUOTA_SPENT: "Wait for tomorrow, as `RetryInfo` says, or ask for a larger quota.",
     Reason.TOKENS_SPENT: "Ask for fewer tokens, or wait as `RetryInfo` says.",
     Reason.UPLOADS_TOO_MANY: "End or finish an upload first.",
@@ -126,6 +140,11 @@ _BY_REASON = {
     Reason.RECEIPT_OUTDATED: "Have the gateway upgraded; until then its answers can be taken with "
     "`unsafe_v1_receipts`, unprotected from whoever relays the calls.",
     Reason.PROOF_INVALID: "Do not rely on what it should prove; tell an auditor.",
+    Reason.LOG_UNSEEN: "Name the gateway that has the log with `--gateway`, or say `--elsewhere`.",
+    Reason.ENTRY_UNANCHORED: "Wait for the next anchor, within a minute by default: `--wait 90`.",
+    Reason.REPLAY_MISMATCH: "Another processor may round otherwise: compare with `--answer` and "
+    "`--tolerance`. Else tell an auditor.",
+    Reason.DERIVATION_MISMATCH: "Use the publisher's release of onnxruntime. Else tell an auditor.",
     Reason.ENTRY_PRUNED: "Its hash and proofs are still there; its content is not.",
     Reason.ENTRY_ERASED: "`sealgate subject erased NAME` says when; its proofs still hold.",
     Reason.OPENING_MISSING: "Tell an auditor: somebody deleted it, or lost the subject's key.",
@@ -135,6 +154,12 @@ _BY_REASON = {
     Reason.SCREENING_REQUIRED: "Publish the version with screening, or have the policy exempt the "
     "model's risk tier ([how](../how-to/ready-models.md#without-screening)).",
     Reason.CALIBRATION_TOO_SMALL: "Provide more clean rows.",
+    Reason.GRAPH_MISMATCH: _FILE_REFUSED,
+    Reason.EXTERNAL_DATA: _FILE_REFUSED,
+    Reason.WORKER_LIMIT: "Allow more with `--memory` or `--seconds`.",
+    Reason.WORKER_FORBIDDEN: "Do not trust the model: it tried what no model needs.",
+    Reason.EVIDENCE_MISSING: "Publish the version again, or attach the evidence that the policy's "
+    "section `evidence` names.",
     Reason.WATERMARK_CAPACITY: "Publish without a mark (`--allow-unmarked`), or a larger model "
     "([watermark](../how-to/watermark.md#what-a-model-needs)).",
     Reason.ATTENTION_COST: "Allow more with `--attention-kept` or `--attention-recall`, or give "
@@ -145,5 +170,13 @@ _BY_REASON = {
     Reason.KEY_UNREADABLE: "Check its path, passphrase or PIN ([keys](../how-to/keys.md)).",
     Reason.WORKER_UNCONFINED: "Publish on Linux 5.13 or later with Landlock "
     "([what publishing does](../how-to/admin.md#what-publishing-does)).",
+    Reason.TRAINING_DATA: _RUN_REFUSED,
+    Reason.RUN_FOREIGN: "Name another folder with `--out`.",
+    Reason.LOSS_NOT_FINITE: "Use a smaller `learning_rate`.",
+    Reason.PROCESS_LOST: "Repeat the command: it goes on from the last checkpoint.",
+    Reason.ENROLMENT_TOKEN: _INVITATION,
+    Reason.ENROLMENT_EXPIRED: _INVITATION,
+    Reason.ENROLMENT_USED: _INVITATION,
+    Reason.ENROLMENT_RECIPE: _INVITATION,
     Reason.KEY_FILE_EXPOSED: "`chmod 600` the file; if others could read it, replace the key.",
 }

@@ -42,7 +42,7 @@ _END_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class SecurityEventSettings:
-    """Security events as OCSF, one JSON object each; without `file` and `syslog` there are none."""
+    """Security events as OCSF, one JSON object each. Without a file or a server there are none."""
 
     file: Path | None = None
     """A file that events are appended to, a line each. It may be renamed while it is written."""

@@ -109,18 +109,18 @@ class Batching:
 
 @dataclass(frozen=True, slots=True)
 class BatchingBounds:
-    """A section `[[batching]]`: the operator's bounds for one model, or without `model` for all.
+    """The operator's bounds for the batches of one model, or of all.
 
-    The lowest of the version's own limits and all sections applies. 0 means "not stated";
-    `delay_us = 1` practically means no delay. A run of more than `run_seconds` is considered hung
-    and is ended.
+    The lowest of the version's own limits and all such sections applies. Without a bound, or with
+    0, the version's own counts.
     """
 
     model: str = ""
+    """The model; without it the bounds are for all models."""
     max_rows: int = 0
     """Rows to a batch."""
     delay_us: int = 0
-    """How long a batch may wait for more, in microseconds."""
+    """How long a batch may wait for more, in microseconds. 1 practically means no delay."""
     queue_rows: int = 0
     """Rows that may wait, to each level of priority."""
     timeout_us: int = 0
@@ -133,6 +133,7 @@ class BatchingBounds:
     """How long a request may have to wait in the queue, as measured, in microseconds; others are
     refused. Half a second where nobody states it."""
     run_seconds: float = 0.0
+    """A longer run is considered hung and is ended."""
 
     def __post_init__(self) -> None:
         times = dict.fromkeys(("timeout_us", "wait_us"), _LONGEST_US)

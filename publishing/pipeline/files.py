@@ -117,7 +117,9 @@ def make_files(
         decision = source.config.decision
         drawn = golden_rows(data.test, random_generators(seed)[0], decision)
         golden = _golden(worker, source.config, drawn)
-        steps.done("golden", f"{len(golden.x)} answers, {alike_in_batches(source.config.quantized)}")
+        steps.done(
+            "golden", f"{len(golden.x)} answers, {alike_in_batches(source.config.quantized)}"
+        )
         detector = Detector.decode(worker.receive(LARGEST_JSON))
         check_screens(detector, bool(source.response))
         rows = len(rows_to_screen(data.test.x))

@@ -51,3 +51,23 @@ def test_every_reason_is_in_one_group_with_its_advice() -> None:
     assert all(advice(reason) for reason in Reason)
     assert "RetryInfo" in advice(Reason.QUEUE_FULL)
     assert advice(Reason.DRAINING) != advice(Reason.ENGINE_UNAVAILABLE)
+
+
+def test_the_console_needs_no_section_whose_settings_have_defaults() -> None:
+    (kind,) = (kind for name, kind, _ in configuration.FILES if name == "console.toml")
+    optional = {heading: may for heading, _, may in configuration.sections(kind)}
+    assert [heading for heading, may in optional.items() if not may] == [
+        "[listen]",
+        "[gateway]",
+        "[trust]",
+    ]
+
+
+def test_a_default_list_is_written_as_in_toml() -> None:
+    checks = dict(SECTIONS)["events.toml [checks]"]
+    (days,) = (one for one in configuration.settings(checks) if one.name == "days")
+    assert days.default == "`[30, 7, 1]`"
+
+
+def test_a_log_that_was_not_shown_is_named_by_its_gateway_and_not_by_another_name() -> None:
+    assert "`--gateway`" in advice(Reason.LOG_UNSEEN)
