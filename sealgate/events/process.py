@@ -3,10 +3,10 @@
 import fcntl
 import socket
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
+from sealgate import steady_clock
 from sealgate.events.checks import EventChecks
 from sealgate.events.cloud_events import CloudEvent
 from sealgate.events.config import EventsConfig
@@ -20,7 +20,16 @@ from sealgate.settings import ConfigError
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def open_store(config: EventsConfig, clock: Callable[[], float] = time.time) -> EventStore:
+def seconds() -> float:
+    """The time that deliveries go by, in seconds of the epoch.
+
+    After a jump of the system's time, what waits would be given up at once, and receivers would
+    refuse what is signed.
+    """
+    return steady_clock.now().timestamp()
+
+
+def open_store(config: EventsConfig, clock: Callable[[], float] = seconds) -> EventStore:
     """Raises: ConfigError for a database that cannot be used."""
     try:
         return EventStore(config.state.database, clock)
@@ -54,12 +63,12 @@ class EventsProcess:
             raise ConfigError("[[destinations]] is missing: nothing would be told to anybody")
         self._config = config
         webhooks = [
-            Webhook.open(config, settings, time.time, socket.getaddrinfo)
+            Webhook.open(config, settings, seconds, socket.getaddrinfo)
             for settings in config.destinations
         ]
         self._lock = _locked(config)
         self.store = open_store(config)
-        self.deliveries = Deliveries(self.store, webhooks, config.delivery)
+        self.deliveries = Deliveries(self.store, webhooks, config.delivery, seconds)
         source = config.gateway
         self.registry = RegistryEvents(
             source.profile,
@@ -75,6 +84,7 @@ class EventsProcess:
             self._keep,
             config.checks,
             from_beginning=source.from_beginning,
+            clock=steady_clock.now,
         )
         metrics = EventMetrics(self.store.counts, self.deliveries.results, self._failing)
         self.metrics = MetricsListener(config.metrics, metrics.numbers, metrics.obstacle)
