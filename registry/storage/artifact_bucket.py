@@ -17,7 +17,14 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from registry.storage.artifacts import LARGEST_FILE, Bucket, StoredFile, altered, copy_checked
+from registry.storage.artifacts import (
+    LARGEST_FILE,
+    Bucket,
+    StoredFile,
+    altered,
+    check_free_space,
+    copy_checked,
+)
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical as digests
 
@@ -50,7 +57,7 @@ class BucketStore:
         if size > self._largest:
             raise SealgateError(Reason.FILE_TOO_LARGE, f"{size} bytes stated")
         with _refusing(), tempfile.TemporaryFile() as file:
-            copy_checked(chunks, file, size, digest)
+            copy_checked(_with_room(chunks, file), file, size, digest)
             self._send(name, file)
         return digest
 
@@ -65,9 +72,10 @@ class BucketStore:
     def open(self, digest: str, size: int) -> Iterator[BinaryIO]:
         """See `ArtifactStore.open`: a nameless copy of the object."""
         with tempfile.TemporaryFile() as file:
-            for part in self._parts(digest, size):
-                file.write(part)
-            file.flush()
+            with _refusing():
+                for part in _with_room(self._parts(digest, size), file):
+                    file.write(part)
+                file.flush()
             yield file
 
     def check(self, digest: str, size: int) -> None:
@@ -172,6 +180,13 @@ def _connect(bucket: Bucket, seconds: int, *, retries: int) -> S3Store:
         },
         retry_config={"max_retries": retries},
     )
+
+
+def _with_room(chunks: Iterable[bytes], file: BinaryIO) -> Iterator[bytes]:
+    """Yield the chunks while the disk of `file` has room for them: it may be that of the logs."""
+    for chunk in chunks:
+        check_free_space(file, len(chunk))
+        yield chunk
 
 
 def _name(digest: str) -> str:

@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from registry.storage import artifacts
 from registry.storage.artifacts import Bucket
 from sealgate.reasons import Reason
 from sealgate.trust.canonical import sha256
@@ -45,6 +46,15 @@ def test_two_prefixes_are_two_stores(place):
     other = open_bucket(replace(place.bucket, prefix="models/v2"))
     assert DIGEST not in other
     assert list(other.files()) == []
+
+
+def test_copies_on_this_machine_leave_room_for_the_logs(place, monkeypatch):
+    place.store.put([DATA], len(DATA), DIGEST)
+    monkeypatch.setattr(artifacts, "KEPT_FREE", 1 << 62)
+    with refused(Reason.STORAGE_FULL):
+        place.store.put([DATA], len(DATA), DIGEST)
+    with refused(Reason.STORAGE_FULL), place.store.open(DIGEST, len(DATA)):
+        pass
 
 
 def test_a_bucket_that_there_never_was(place):
