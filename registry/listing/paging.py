@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import (
@@ -110,6 +111,13 @@ class ListQuery:
 
 
 FIRST_PAGE = ListQuery()
+LARGEST_PAGE = 2 << 20
+"""Bytes of what people wrote in a page: an answer must fit into a message (4 MiB)."""
+
+
+def fitting(sizes: Iterable[int]) -> int:
+    """How many of the first records of these sizes, at least one, a page has room for."""
+    return max(1, sum(total <= LARGEST_PAGE for total in accumulate(sizes)))
 
 
 def read_page(

@@ -1,5 +1,6 @@
 """Models, commitments to watermark keys that precede versions, and the rows of versions."""
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,7 +16,7 @@ from sqlalchemy import (
     select,
 )
 
-from registry.listing import FIRST_PAGE, ListQuery, Page, number, read_page, text, time
+from registry.listing import FIRST_PAGE, ListQuery, Page, fitting, number, read_page, text, time
 from registry.policy import PolicyBook
 from registry.state.events import MODEL_CREATED, WATERMARK_COMMITTED
 from registry.state.records import ModelRecord, VersionRecord
@@ -216,6 +217,25 @@ def version_records(
         )
         for row in rows
     )
+
+
+def rows_within(connection: Connection, rows: tuple[RowMapping, ...]) -> tuple[RowMapping, ...]:
+    """Return the first of the rows, all of one model, whose evidence fits into a page."""
+    sizes = _sizes(connection, EVIDENCE, rows) + _sizes(connection, ATTACHMENTS, rows)
+    return rows[: fitting(sizes[row["version"]] for row in rows)]
+
+
+def _sizes(connection: Connection, table: Table, rows: Sequence[RowMapping]) -> Counter[int]:
+    """The bytes of the envelopes that `table` has for each of the versions."""
+    if not rows:
+        return Counter()
+    here = (
+        table.c.model == rows[0]["model"],
+        table.c.version.in_([row["version"] for row in rows]),
+    )
+    size = func.sum(func.length(table.c.envelope))
+    query = select(table.c.version, size).where(*here).group_by(table.c.version)
+    return Counter({version: int(total) for version, total in connection.execute(query)})
 
 
 def _envelopes(

@@ -27,6 +27,7 @@ from registry.models.models import (
     evidence_text,
     find_version,
     read_version,
+    rows_within,
     version_records,
 )
 from registry.policy import PolicyBook
@@ -187,7 +188,8 @@ class Versions:
         self, model: str, asked: ListQuery = FIRST_PAGE, *, signed: bool = True
     ) -> Page[VersionRecord]:
         """Return a page of a model's versions, oldest first; unless `signed`, without signatures
-        and evidence.
+        and evidence. A page ends before its evidence has more than 2 MiB, but for its first
+        version.
 
         Raises SealgateError: MODEL_UNKNOWN, or as `read_page`.
         """
@@ -197,8 +199,10 @@ class Versions:
             page = read_page(connection, query, VERSIONS.c.entry, asked, scope, _FIELDS)
             if not page.records:
                 check_model(connection, model)
-            records = version_records(connection, page.records, signed=signed)
-            return Page(records, page.next_page_token)
+            rows, token = page.records, page.next_page_token
+            if signed and len(within := rows_within(connection, rows)) < len(rows):
+                rows, token = within, asked.token(within[-1]["entry"], *scope)
+            return Page(version_records(connection, rows, signed=signed), token)
 
     def read_file(self, model: str, version: int, path: str) -> bytes:
         """Return the bytes of one file, hashed again.

@@ -7,7 +7,17 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, case, func, select
 
-from registry.listing import FIRST_PAGE, ListQuery, Page, member, number, read_page, text, time
+from registry.listing import (
+    FIRST_PAGE,
+    ListQuery,
+    Page,
+    fitting,
+    member,
+    number,
+    read_page,
+    text,
+    time,
+)
 from registry.models import check_model, check_version, evidence_of
 from registry.policy import PolicyBook, PolicyChain, open_own
 from registry.state.events import APPROVAL_ADDED, PROPOSAL_CREATED
@@ -214,13 +224,22 @@ def read_proposal(connection: Connection, digest: str, now: datetime) -> Proposa
 def read_proposals(
     connection: Connection, model: str, asked: ListQuery, now: datetime
 ) -> Page[ProposalRecord]:
-    """Return a page of proposals, of a model or of all, oldest first. Raises SealgateError as
-    `read_page`.
+    """Return a page of proposals, of a model or of all, oldest first. A page ends before what was
+    said has more than 2 MiB, but for its first proposal. Raises SealgateError as `read_page`.
     """
     query = _query().where(PROPOSALS.c.model == model) if model else _query()
     scope = ["proposals", model]
     page = read_page(connection, query, PROPOSALS.c.entry, asked, scope, _FIELDS)
-    return Page(_records(connection, page.records, now), page.next_page_token)
+    records = _records(connection, page.records, now)
+    count = fitting(map(_size, records)) if records else 0
+    if count == len(records):
+        return Page(records, page.next_page_token)
+    return Page(records[:count], asked.token(page.records[count - 1]["entry"], *scope))
+
+
+def _size(record: ProposalRecord) -> int:
+    said = (record.approvals, record.rejections, record.comments)
+    return sum(len(envelope) for envelopes in said for envelope in envelopes)
 
 
 def _has(table: Table) -> ColumnElement[bool]:

@@ -1,0 +1,50 @@
+"""Pages of records that people filled: they end early, and nothing is left out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from registry.listing import ListQuery, Page, paging
+from tests.support.harness.registry import RegistryHarness
+
+
+def pages(read: Callable[[ListQuery], Page[Any]]) -> list[tuple[Any, ...]]:
+    """The records of each page."""
+    found, token = [], ""
+    while True:
+        page = read(ListQuery(200, token))
+        found.append(page.records)
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+def test_of_proposals_with_many_comments(
+    harness: RegistryHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = harness.publish()
+    made = []
+    for number in range(4):
+        proposal = harness.propose(version, not_after=f"2026-12-01T00:00:{number:02}Z")
+        made.append(harness.comment(proposal.digest, text="ü" * (500 if number else 1)))
+    room = sum(len(envelope) for record in made[:2] for envelope in record.comments)
+    monkeypatch.setattr(paging, "LARGEST_PAGE", room)
+    read = harness.registry.proposals.list
+    found = pages(lambda asked: read("digits", asked))
+    assert [len(page) for page in found] == [2, 1, 1]
+    assert [record for page in found for record in page] == made
+
+
+def test_of_versions_with_much_evidence(
+    harness: RegistryHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [harness.publish(name) for name in ("one", "two", "three")]
+    room = sum(len(envelope) for record in made[:2] for envelope in record.evidence)
+    monkeypatch.setattr(paging, "LARGEST_PAGE", room)
+    read = harness.registry.versions.list
+    found = pages(lambda asked: read("digits", asked))
+    assert [len(page) for page in found] == [2, 1]
+    assert tuple(record for page in found for record in page) == tuple(made)
+    # Without evidence there is room for all.
+    assert len(read("digits", ListQuery(200), signed=False).records) == len(made)
