@@ -20,6 +20,8 @@ from registry.state.unit_of_work import Ledger
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import merkle
 
+# In bytes, of what a change tells of a version; ready versions have some 20 kB.
+LARGEST_EVIDENCE = 256 << 10
 Record = ModelRecord | VersionRecord | ProposalRecord | PointerRecord | bytes
 
 
@@ -97,9 +99,14 @@ class Feed:
         return {"model": row["model"], "record": replace(version, screening_withdrawn=row["time"])}
 
     def _version(self, row: RowMapping) -> VersionRecord:
-        """Return a version as it was registered, without later evidence or a withdrawn bound."""
+        """Return a version as it was registered, without later evidence or a withdrawn bound.
+
+        Much evidence is left out: followers of the log keep pages of changes in memory, and a
+        change that fits into no message would end all of them at its place.
+        """
         record = self._versions.get(row["model"], row["version"])
-        return replace(record, screening_withdrawn="", attached=())
+        told = record.evidence if sum(map(len, record.evidence)) <= LARGEST_EVIDENCE else ()
+        return replace(record, evidence=told, screening_withdrawn="", attached=())
 
     def _approved(self, row: RowMapping) -> dict[str, Any]:
         return self._proposal(row["proposal"], approvals=_envelope(row), state=OPEN)

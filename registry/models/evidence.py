@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, func, select
 
 from registry.models.models import check_version, find_version, read_version
 from registry.policy import PolicyBook, check_answer_log, open_own
@@ -27,7 +27,10 @@ from sealgate.trust.statements import Evidence, open_statement
 from sealgate.trust.statements.allowance import Allowance, HeldRequest, open_allowance
 
 MOST_ITEMS = 32
-LARGEST_ITEM = 8 << 20
+LARGEST_EVIDENCE = 2 << 20
+"""Bytes of all items of a version. With them and what is attached it must fit into a message (4
+MiB): nobody could approve it otherwise, nor tell what a decision rests on.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,13 @@ def open_evidence(
 ) -> tuple[EvidenceItem, ...]:
     """Return the items of evidence for a version, in the order given.
 
-    1. There are at most 32, each of at most 8 MiB (FILE_TOO_LARGE).
+    1. There are at most 32, together of at most 2 MiB (FILE_TOO_LARGE).
     2. Each is an evidence statement that its maker has signed, a publisher or a service of the
        role `evidence` (reasons of `open_statement`).
     3. Each is about this version, and no kind comes twice (EVIDENCE_MISMATCH).
     """
     # 1.
-    if len(envelopes) > MOST_ITEMS or max(map(len, envelopes), default=0) > LARGEST_ITEM:
+    if len(envelopes) > MOST_ITEMS or sum(map(len, envelopes)) > LARGEST_EVIDENCE:
         raise SealgateError(Reason.FILE_TOO_LARGE, "too much evidence")
     items = []
     for data in envelopes:
@@ -69,6 +72,9 @@ def open_evidence(
 
 LARGEST_ATTACHMENT = 128 << 10
 MOST_OF_ONE = 8
+LARGEST_OF_ONE = 256 << 10
+LARGEST_ATTACHED = 1536 << 10
+"""Bytes of what one person, and all together, may attach to a version."""
 
 
 class Attachments:
@@ -92,7 +98,8 @@ class Attachments:
         2. The caller, a publisher, an approver or an admin, has signed it (reasons of `open_own`).
         3. It is of a kind that may come later, and about this version (EVIDENCE_MISMATCH), which
            exists (VERSION_UNKNOWN) and is not revoked (VERSION_REVOKED).
-        4. The caller has attached fewer than 8 to it (EVIDENCE_TOO_MUCH).
+        4. The caller has attached fewer than 8 to it, and with it at most 256 KiB, all at most 1.5
+           MiB (EVIDENCE_TOO_MUCH).
         """
         # 1.
         if len(envelope) > LARGEST_ATTACHMENT:
@@ -115,8 +122,7 @@ class Attachments:
             there = _attached(connection, model, version)
             if opened.payload_digest not in {row["digest"] for row in there}:
                 # 4.
-                if sum(row["principal"] == principal for row in there) >= MOST_OF_ONE:
-                    raise SealgateError(Reason.EVIDENCE_TOO_MUCH, principal)
+                _check_room(there, principal, len(envelope))
                 unit.add(
                     EVIDENCE_ATTACHED,
                     model=model,
@@ -131,10 +137,22 @@ class Attachments:
 
 
 def _attached(connection: Connection, model: str, version: int) -> list[RowMapping]:
-    """Return the makers of attached evidence, from rows without the envelopes."""
+    """Return makers and sizes of attached evidence, from rows without the envelopes."""
     here = (ATTACHMENTS.c.model == model, ATTACHMENTS.c.version == version)
-    query = select(ATTACHMENTS.c.digest, ATTACHMENTS.c.principal).where(*here)
+    size = func.length(ATTACHMENTS.c.envelope).label("size")
+    query = select(ATTACHMENTS.c.digest, ATTACHMENTS.c.principal, size).where(*here)
     return list(connection.execute(query).mappings())
+
+
+def _check_room(there: Sequence[RowMapping], principal: str, size: int) -> None:
+    own = [row["size"] for row in there if row["principal"] == principal]
+    total = sum(row["size"] for row in there)
+    if (
+        len(own) >= MOST_OF_ONE
+        or sum(own) + size > LARGEST_OF_ONE
+        or total + size > LARGEST_ATTACHED
+    ):
+        raise SealgateError(Reason.EVIDENCE_TOO_MUCH, principal)
 
 
 class Drifts:

@@ -139,3 +139,16 @@ def test_one_person_does_not_take_anothers_place(harness: RegistryHarness) -> No
     # What is there already is still answered as before.
     assert len(attach(harness, reports[0]).attached) == MOST_OF_ONE
     assert len(attach(harness, a_report(version, "arne"), "arne").attached) == MOST_OF_ONE + 1
+
+
+def test_one_person_does_not_fill_the_version(harness: RegistryHarness) -> None:
+    """What is attached comes with the version in one message."""
+    version = harness.publish("one")
+    # An envelope holds its payload in base64.
+    body = "x" * (LARGEST_ATTACHMENT * 3 // 4 - 1000)
+    reports = [a_report(version, body={"n": n, "text": body}) for n in range(3)]
+    for report in reports[:2]:
+        attach(harness, report)
+    with refused(Reason.EVIDENCE_TOO_MUCH):
+        attach(harness, reports[2])
+    assert len(attach(harness, a_report(version, "arne"), "arne").attached) == 3
