@@ -57,7 +57,7 @@ Example:
 def run(recipe: Path, out: Path, as_json: bool) -> None:
     """Train with server and clients as processes of this machine, for trials.
 
-    OUT is as of `sealgate train`.
+    OUT gets what `sealgate train` writes.
     """
     from training.federated.federation import Federation
 
@@ -81,7 +81,7 @@ Example:
     default=60,
     show_default=True,
     type=click.IntRange(1, 7 * 24 * 60),
-    help="How long invitations are good, and clients waited for.",
+    help="Minutes for which invitations are valid and clients are awaited.",
 )
 @click.option("--certificate", type=EXISTING_FILE, help="PEM, for the host of --address.")
 @click.option("--key", type=EXISTING_FILE, help="The certificate's key, PEM.")
@@ -100,7 +100,7 @@ def server(
 
     For each client it writes OUT/run/invitations/client-NNN.json, which holds a one-time token:
     hand it to that client alone. Without a certificate it makes one, of an authority of this run.
-    OUT is as of `sealgate train`.
+    OUT gets what `sealgate train` writes.
     """
     from training.federated.remote import RemoteFederation
 
