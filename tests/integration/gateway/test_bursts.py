@@ -38,31 +38,32 @@ def parameter(name: str, kind: str, value: object):
     return set_it
 
 
-CORPUS = {
-    "valid": question("digits", rows()),
-    "several rows": question("digits", rows(count=5)),
-    "an id": changed(lambda request: setattr(request, "id", "case-7")),
-    "a version": changed(lambda request: setattr(request, "model_version", "1")),
-    "another version": changed(lambda request: setattr(request, "model_version", "9")),
-    "no version": changed(lambda request: setattr(request, "model_version", "x")),
-    "unknown model": changed(lambda request: setattr(request, "model_name", "other")),
-    "malformed name": changed(lambda request: setattr(request, "model_name", "a b")),
-    "urgent": changed(parameter("priority", "int64_param", 1)),
-    "unknown parameter": changed(parameter("wish", "string_param", "x")),
-    "alias": changed(parameter("alias", "string_param", "canary")),
-    "no time": changed(parameter("timeout", "int64_param", -1)),
-    "subject": changed(parameter("subject", "string_param", "patient-17")),
-    "bad subject": changed(parameter("subject", "string_param", "a b")),
-    "nonce": changed(parameter("nonce", "string_param", "n" * 22)),
-    "wrong tensor": changed(lambda request: setattr(request.inputs[0], "name", "y")),
-    "wrong shape": changed(lambda request: request.inputs[0].shape.append(2)),
-    "out of range": question("digits", rows() + 7),
-    "not finite": question("digits", rows() * float("nan")),
-    "unknown output": changed(lambda request: request.outputs.add(name="other")),
-    "too many rows": question("digits", rows(count=2000)),
-    "no message": b"\xff\xff",
-    "empty": b"",
-}
+def corpus() -> dict[str, oip.ModelInferRequest | bytes]:
+    return {
+        "valid": question("digits", rows()),
+        "several rows": question("digits", rows(count=5)),
+        "an id": changed(lambda request: setattr(request, "id", "case-7")),
+        "a version": changed(lambda request: setattr(request, "model_version", "1")),
+        "another version": changed(lambda request: setattr(request, "model_version", "9")),
+        "no version": changed(lambda request: setattr(request, "model_version", "x")),
+        "unknown model": changed(lambda request: setattr(request, "model_name", "other")),
+        "malformed name": changed(lambda request: setattr(request, "model_name", "a b")),
+        "urgent": changed(parameter("priority", "int64_param", 1)),
+        "unknown parameter": changed(parameter("wish", "string_param", "x")),
+        "alias": changed(parameter("alias", "string_param", "canary")),
+        "no time": changed(parameter("timeout", "int64_param", -1)),
+        "subject": changed(parameter("subject", "string_param", "patient-17")),
+        "bad subject": changed(parameter("subject", "string_param", "a b")),
+        "nonce": changed(parameter("nonce", "string_param", "n" * 22)),
+        "wrong tensor": changed(lambda request: setattr(request.inputs[0], "name", "y")),
+        "wrong shape": changed(lambda request: request.inputs[0].shape.append(2)),
+        "out of range": question("digits", rows() + 7),
+        "not finite": question("digits", rows() * float("nan")),
+        "unknown output": changed(lambda request: request.outputs.add(name="other")),
+        "too many rows": question("digits", rows(count=2000)),
+        "no message": b"\xff\xff",
+        "empty": b"",
+    }
 
 
 def alone(harness: GatewayHarness, request: oip.ModelInferRequest | bytes):
@@ -80,14 +81,15 @@ def alone(harness: GatewayHarness, request: oip.ModelInferRequest | bytes):
 
 
 def test_each_call_of_a_burst_ends_as_it_would_alone(harness: GatewayHarness) -> None:
-    expected = {name: alone(harness, request) for name, request in CORPUS.items()}
+    requests = corpus()
+    expected = {name: alone(harness, request) for name, request in requests.items()}
     before = harness.gateway.recorder.size
-    calls = {name: asked(harness, request) for name, request in CORPUS.items()}
+    calls = {name: asked(harness, request) for name, request in requests.items()}
     harness.gateway.bursts(list(calls.values()))
     found = {name: call.reason or call.answered for name, call in calls.items()}
     assert found == expected
     assert sum(isinstance(each, Reason) for each in found.values()) > 10
-    assert harness.gateway.recorder.size == before + len(CORPUS)
+    assert harness.gateway.recorder.size == before + len(requests)
     assert all(call.is_known for call in calls.values())
 
 

@@ -13,14 +13,17 @@ from sealgate.remote import connect
 from tests.support.harness.gateway import question, refusal, rows
 from tests.support.harness.network.relay import relay_to
 
-# The same row over and over: 16 KB to send and 2.5 KB to answer, which compress to a few hundred.
-SAME = question("digits", np.repeat(rows(), 64, axis=0))
 ALGORITHMS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
 
 
 @pytest.fixture(scope="module")
 def harness(harness_by_transport):
     return harness_by_transport
+
+
+def same_rows():
+    """One row 64 times: 16 KB to send and 2.5 KB to answer, which compress to a few hundred."""
+    return question("digits", np.repeat(rows(), 64, axis=0))
 
 
 def bytes_of(harness, compression=None, encoding=None):
@@ -33,7 +36,9 @@ def bytes_of(harness, compression=None, encoding=None):
             stub = GRPCInferenceServiceStub(channel)
             stub.ModelInfer(question("digits", rows()), timeout=60)
             before = relay.sent, relay.received
-            response = stub.ModelInfer(SAME, timeout=60, compression=compression, metadata=metadata)
+            response = stub.ModelInfer(
+                same_rows(), timeout=60, compression=compression, metadata=metadata
+            )
             counted = relay.sent - before[0], relay.received - before[1]
     return *counted, response.raw_output_contents[0]
 

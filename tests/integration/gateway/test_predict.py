@@ -101,6 +101,10 @@ def test_an_adversarial_input_is_refused_with_a_receipt_and_without_a_score(harn
     assert refused.details() == Reason.ADVERSARIAL_INPUT.sentence
 
 
+# Refused before anybody looks at it.
+ROW = np.zeros((1, 64), np.float32)
+
+
 def bytes_tensor(raw):
     request = oip.ModelInferRequest(model_name="digits")
     request.inputs.add(name="x", datatype="BYTES", shape=[1])
@@ -109,7 +113,7 @@ def bytes_tensor(raw):
 
 
 def changed(**changes):
-    request = question("digits", rows())
+    request = question("digits", ROW)
     for name, value in changes.items():
         target = request if name.startswith("model") else request.inputs[0]
         if name == "shape":
@@ -121,28 +125,27 @@ def changed(**changes):
 
 
 def with_parameter(name, **choice):
-    request = question("digits", rows())
+    request = question("digits", ROW)
     request.parameters[name].CopyFrom(oip.InferParameter(**choice))
     return request
 
 
 def with_raw(*raws):
-    request = question("digits", rows())
+    request = question("digits", ROW)
     del request.raw_input_contents[:]
     request.raw_input_contents.extend(raws)
     return request
 
 
-def with_outputs(*names):
-    request = question("digits", rows())
+def with_outputs(*names, x=ROW):
+    request = question("digits", x)
     for name in names:
         request.outputs.add(name=name)
     return request
 
 
-ROW = rows().tobytes()
 REFUSED = {
-    "unknown model": (question("unknown", rows()), Reason.MODEL_UNKNOWN),
+    "unknown model": (question("unknown", ROW), Reason.MODEL_UNKNOWN),
     "malformed model": (changed(model_name="../x"), Reason.NAME_MALFORMED),
     "version is no number": (changed(model_version="one"), Reason.VERSION_MALFORMED),
     "version is zero": (changed(model_version="0"), Reason.VERSION_MALFORMED),
@@ -159,14 +162,14 @@ REFUSED = {
     "empty subject": (with_parameter("subject", string_param=""), Reason.PARAMETER_MALFORMED),
     "wrong data type": (changed(datatype="INT32"), Reason.TENSOR_DATATYPE),
     "unknown data type": (changed(datatype="FP8"), Reason.TENSOR_DATATYPE),
-    "wrong shape": (question("digits", rows()[:, :10]), Reason.TENSOR_SHAPE),
-    "no rows": (question("digits", rows()[:0]), Reason.TENSOR_SHAPE),
+    "wrong shape": (question("digits", ROW[:, :10]), Reason.TENSOR_SHAPE),
+    "no rows": (question("digits", ROW[:0]), Reason.TENSOR_SHAPE),
     "one dimension": (changed(shape=[64]), Reason.TENSOR_SHAPE),
     "negative shape": (changed(shape=[-1, 64]), Reason.TENSOR_SHAPE),
     "overflowing shape": (changed(shape=[2**60, 64]), Reason.TENSOR_SHAPE),
     "wrong name": (changed(name="y"), Reason.TENSOR_NAME),
-    "byte count": (with_raw(ROW[:-1]), Reason.TENSOR_BYTES),
-    "surplus raw entries": (with_raw(ROW, ROW), Reason.RAW_CONTENTS_MISMATCH),
+    "byte count": (with_raw(ROW.tobytes()[:-1]), Reason.TENSOR_BYTES),
+    "surplus raw entries": (with_raw(ROW.tobytes(), ROW.tobytes()), Reason.RAW_CONTENTS_MISMATCH),
     "no contents": (with_raw(), Reason.TENSOR_BYTES),
     "bytes with a lying length": (
         bytes_tensor(struct.pack("<I", 2**31) + b"x"),
@@ -216,6 +219,6 @@ def test_metadata_of_the_model(stub):
 
 
 def test_tensor_of_the_answer_can_be_asked_for_by_name(stub):
-    response = stub.ModelInfer(with_outputs("logits"), timeout=60)
+    response = stub.ModelInfer(with_outputs("logits", x=rows()), timeout=60)
     assert [output.name for output in response.outputs] == ["logits"]
     assert Tensor.of("logits", read_outputs(response)["logits"].data).datatype == "FP32"

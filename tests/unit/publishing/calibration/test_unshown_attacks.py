@@ -79,12 +79,14 @@ def test_a_moved_image_is_the_first_that_is_answered_otherwise(
 def test_channels_of_an_image_move_together() -> None:
     x = X[:20].reshape(-1, 1, SIDE, SIDE).repeat(3, axis=1)
 
+    graph = ResponseGraph.of(MODEL.response())
+
     class Mean:
         """Answers by the mean of the channels."""
 
         def run(self, output_names: list[str], feed: dict[str, np.ndarray]) -> list[np.ndarray]:
             rows = feed["x"].mean(axis=1).reshape(len(feed["x"]), -1)
-            found = ResponseGraph.of(MODEL.response()).run(output_names, {**feed, "x": rows})
+            found = graph.run(output_names, {**feed, "x": rows})
             if {"x_adv", "gradient"} & set(output_names):
                 found = [each.reshape(-1, 1, SIDE, SIDE).repeat(3, 1) for each in found]
             return list(found)
