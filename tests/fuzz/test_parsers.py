@@ -1,7 +1,7 @@
-"""Each parser of bytes from outside: its corpus, and 10,000 inputs that a fuzzer makes of it.
+"""Each parser of bytes from outside: its corpus, and up to 10,000 inputs that a fuzzer makes.
 
-The fuzzer's seed is fixed, so that a run meets the same inputs as the one before, unless two
-seconds end it sooner. A finding is in build/fuzz/TARGET; `tests/fuzz/__main__.py` says how to run
+The fuzzer's seed is fixed, so that a run meets the same inputs as the one before, unless a second
+ends it sooner. A finding is in build/fuzz/TARGET; `tests/fuzz/__main__.py` says how to run
 it again.
 """
 
@@ -16,7 +16,7 @@ from tests.fuzz.runs import Run, fuzz, fuzz_each
 
 # Most parsers read so many within a second. New inputs are looked for each week, by a workflow that
 # goes on for a minute.
-_EXECUTIONS, _SECONDS = 10_000, 2
+_EXECUTIONS, _SECONDS = 10_000, 1
 # Where executions alone count.
 _ENDLESS = 0
 _TARGETS = pytest.mark.parametrize("harness", HARNESSES.values(), ids=list(HARNESSES))

@@ -159,6 +159,7 @@ def test_the_sums_show_every_changed_byte(
     assert status != 0, output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind, signed in KINDS.items() if signed])
 def test_the_signatures_show_whoever_puts_the_sums_right(
     reader: PackReader, pack: Path, tmp_path: Path, kind: str

@@ -197,6 +197,7 @@ def test_the_commitment_comes_before_anything_is_made() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_same_key_and_seed_give_the_same_files() -> None:
     name = "breast-cancer"
     first, given = built(name), (source(name), dataset(name))

@@ -75,6 +75,7 @@ def test_it_is_published_with_run_metrics_and_signature_as_evidence(tmp_path: Pa
     assert said["model_signature"] == "unsigned"
 
 
+@pytest.mark.slow
 def test_a_booster_is_converted_in_a_worker(tmp_path: Path) -> None:
     fitted = xgboost.XGBClassifier(n_estimators=5, max_depth=3).fit(X[::2], Y[::2])
     native = bytes(fitted.get_booster().save_raw("ubj"))

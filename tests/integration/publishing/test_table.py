@@ -93,6 +93,7 @@ def test_the_report_counts_what_could_be_sent(harness: GatewayHarness) -> None:
     assert anything["fgsm-0.1"] > 1.2 * counted["fgsm-0.1"]
 
 
+@pytest.mark.slow
 def test_a_red_team_takes_rows_that_could_be_sent_and_no_others(
     harness: GatewayHarness, folder: Path
 ) -> None:

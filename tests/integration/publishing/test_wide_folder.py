@@ -78,7 +78,7 @@ def read(folder: Path, model: onnx.ModelProto, screened: bool = True) -> SourceF
     return found
 
 
-@pytest.mark.parametrize("screened", [True, False])
+@pytest.mark.parametrize("screened", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_it_answers_as_before_in_float32(tmp_path: Path, screened: bool) -> None:
     found = read(tmp_path, pipeline(), screened)
     (answers,) = Session.open(found.serving, [OUTPUT]).run({INPUT: ROWS})
@@ -88,7 +88,7 @@ def test_it_answers_as_before_in_float32(tmp_path: Path, screened: bool) -> None
     found.check()
 
 
-@pytest.mark.parametrize("screened", [True, False])
+@pytest.mark.parametrize("screened", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_one_that_answers_otherwise_in_float32_is_refused(tmp_path: Path, screened: bool) -> None:
     with refused(Reason.GRAPH_MISMATCH) as error:
         read(tmp_path, unlike_in_float32(), screened)

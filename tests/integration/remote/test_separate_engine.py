@@ -132,6 +132,7 @@ def test_a_killed_engine_is_missed_and_found_again(harness, engine):
     assert eventually(lambda: ask(harness)).model_version == "1"
 
 
+@pytest.mark.slow
 def test_an_engine_that_began_anew_is_shown_everything_though_nobody_asks(harness, engine):
     engine.kill()
     engine.start()
@@ -161,6 +162,7 @@ def test_counts_are_kept_in_the_registrys_log(harness, engine):
     eventually(lambda: ask(harness))
 
 
+@pytest.mark.slow
 def test_an_altered_file_is_refused_at_the_engine(harness, engine):
     """The gateway reads none of the graphs, so nobody else would notice."""
     engine.stop()
@@ -260,6 +262,7 @@ def test_a_revocation_stops_the_engine(harness):
     assert ask(harness).model_version == "1"
 
 
+@pytest.mark.slow
 def test_a_revocation_does_not_wait_for_an_engine_that_hangs(harness, engine):
     harness.publish("digits-hardened", "digits")
     harness.promote("digits", 3)

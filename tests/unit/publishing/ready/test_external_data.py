@@ -17,6 +17,9 @@ from tests.support.builders.documents.people import refused
 
 ROWS = np.random.default_rng(0).normal(size=(4, 30)).astype(np.float32)
 
+# Each starts workers.
+SLOW = pytest.mark.slow
+
 
 def model() -> onnx.ModelProto:
     """Two layers, one of which is a node's attribute."""
@@ -55,7 +58,13 @@ def answers(data: bytes) -> np.ndarray:
     return np.asarray(found)
 
 
-@pytest.mark.parametrize("name", ["net.onnx.data", "model.onnx_data", "b2b1-11f1.data"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "net.onnx.data",
+        *(pytest.param(name, marks=SLOW) for name in ("model.onnx_data", "b2b1-11f1.data")),
+    ],
+)
 def test_a_model_becomes_whole(tmp_path: Path, name: str) -> None:
     path = divided(tmp_path, name)
     assert len(path.read_bytes()) < 1000
@@ -126,11 +135,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     ("key", "value"),
     [
         ("offset", "-1"),
-        ("offset", "99999999"),
-        ("offset", "a"),
-        ("length", "8"),
+        pytest.param("offset", "99999999", marks=SLOW),
+        pytest.param("offset", "a", marks=SLOW),
+        pytest.param("length", "8", marks=SLOW),
         ("length", "99999999"),
-        ("length", "-4"),
+        pytest.param("length", "-4", marks=SLOW),
     ],
 )
 def test_what_is_no_weight_is_refused(tmp_path: Path, key: str, value: str) -> None:

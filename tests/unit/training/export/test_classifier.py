@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[4]
 _ALONE = """
 import torch
@@ -14,6 +16,7 @@ print(len(export_serving(torch.nn.Linear(4, 3).eval(), (4,))))
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_has_loaded_no_encoder_exports_a_classifier() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _ALONE],
