@@ -74,8 +74,8 @@ bench/guide: $(VENV)/dev ## what the guide asks for, gathered from the other res
 bench/federated: .venv-federated/ready ## training with clients beside central training, poisoners among them
 	.venv-federated/bin/python -m benchmarks.federated
 
-bench/screening: $(VENV)/dev build/bench/writers/mnist_5k.csv.gz build/bench/writers/optdigits.dat build/bench/flights/weather.csv ## what gets past screening as shipped, beside known detectors (ONLY="digits/plain": a part)
-	$(BIN)/python -m benchmarks.screening.protocol $(foreach part,$(ONLY),--only $(part))
+bench/screening: $(VENV)/dev build/bench/writers/mnist_5k.csv.gz build/bench/writers/optdigits.dat build/bench/flights/weather.csv ## what gets past screening as shipped, beside known detectors (ONLY="digits/plain": a part, SEED=5: one more seed)
+	$(BIN)/python -m benchmarks.screening.protocol $(foreach part,$(ONLY),--only $(part)) $(foreach seed,$(SEED),--seed $(seed))
 
 bench/texts: $(VENV)/dev .venv-peers/workshop/ready build/bench/emails/ready build/bench/tweets/ready ## what gets past the screening of texts, by attacks that it is not shown; wants Debian's wordnet-base
 	$(BIN)/python -m benchmarks.screening.texts
