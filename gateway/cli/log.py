@@ -28,6 +28,7 @@ from registry.policy import PinnedRoot, PolicyBook
 from registry.registry import Registry
 from registry.state.unit_of_work import Ledger
 from registry.storage.database import Database
+from sealgate.cli.context import further_command
 from sealgate.cli.options import EXISTING_FILE
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.policy.change import show_signing_steps, successor_of, write_draft
@@ -183,7 +184,8 @@ def begin(ctx: click.Context, origin: str | None, signed: Path | None, config: P
         if signed is not None:
             name = f"operator:{getpass.getuser()}"
             accepted = registry.policies.accept(name, signed.read_bytes())
-            click.echo(f"version {accepted.version} is in force; next: sealgate serve")
+            serve = further_command("serve")
+            click.echo(f"version {accepted.version} is in force; next: {serve}")
             return
         _prepare(path, settings, registry.policies.chain().newest, str(origin))
 
@@ -253,8 +255,8 @@ def _prepare(path: Path, settings: GatewayConfig, current: Policy, origin: str) 
     click.echo(f"{path} names the new log; what it said before is in {path.name}.before")
     click.echo(f"{draft} names it beside the old one. Next, in this order:")
     signed = show_signing_steps(draft, current.root.threshold)
-    click.echo(f"  sealgate log begin --policy {signed}")
-    click.echo("  sealgate serve")
+    for words in (f"log begin --policy {signed}", "serve"):
+        click.echo(f"  {further_command(words)}")
 
 
 def _with_log(text: str, origin: str, name: str) -> str:

@@ -3,6 +3,7 @@
 Policies are read from the gateway or from files, and verified against the person's root keys.
 """
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import click
 import grpc
+from click.core import ParameterSource
 
 from sealgate import signed_version
 from sealgate.cli.output import ask_secret
@@ -26,6 +28,14 @@ from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 def state_folder(ctx: click.Context) -> Path:
     """The installation's folder that `--state` names."""
     return Path(ctx.find_root().obj["state"])
+
+
+def further_command(words: str) -> str:
+    """How to type a further command of ours about the same installation."""
+    ctx = click.get_current_context()
+    given = ctx.find_root().get_parameter_source("state") is ParameterSource.COMMANDLINE
+    state = f" --state {shlex.quote(str(state_folder(ctx)))}" if given else ""
+    return f"sealgate{state} {words}"
 
 
 def profile(ctx: click.Context, default: str) -> Profile:

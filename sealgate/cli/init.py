@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from sealgate.cli.context import state_folder
+from sealgate.cli.context import further_command, state_folder
 from sealgate.cli.key import new_passphrase, passphrase_option
 from sealgate.setup.configuration import EnginePlace
 from sealgate.setup.credentials import mint_token
@@ -104,11 +104,11 @@ def init(
         ).make()
     except FileExistsError:
         raise click.ClickException(f"{folder} is not empty; choose another with --state") from None
-    _say_made(folder, engine, encrypted=passphrase is not None)
+    _say_made(ctx, engine, encrypted=passphrase is not None)
 
 
-def _say_made(folder: Path, engine: EnginePlace | None, *, encrypted: bool) -> None:
-    click.echo(f"Made an installation in {folder}:")
+def _say_made(ctx: click.Context, engine: EnginePlace | None, *, encrypted: bool) -> None:
+    click.echo(f"Made an installation in {state_folder(ctx)}:")
     click.echo("  roots/    three root keys, two of which sign each policy; take them offline")
     click.echo(f"  people/   {', '.join(person.name for person in PEOPLE)}")
     click.echo("  trust/    the pinned root keys and the first policy")
@@ -116,13 +116,14 @@ def _say_made(folder: Path, engine: EnginePlace | None, *, encrypted: bool) -> N
         click.echo("The keys that roots and people sign with are encrypted with your passphrase.")
     else:
         click.echo("The keys of roots and people are NOT encrypted: for demos and tests alone.")
+    serve = further_command("serve")
     if engine is None:
-        click.echo("Next: sealgate serve")
+        click.echo(f"Next: {serve}")
         return
     if engine.address:
         click.echo("  The engine's part, should it live elsewhere: root keys, artifacts,")
         click.echo(f"            {', '.join(engine.files)}")
-    click.echo("Next: sealgate serve engine, and beside it sealgate serve")
+    click.echo(f"Next: {serve} engine, and beside it {serve}")
 
 
 def _engine(separate: bool, address: str | None) -> EnginePlace | None:

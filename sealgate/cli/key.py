@@ -11,6 +11,7 @@ from sealgate.audit import Auditor
 from sealgate.cli.context import (
     connected,
     fetch_chain,
+    further_command,
     newest,
     policy_history,
     profile,
@@ -100,8 +101,8 @@ def rotate(
     write_draft(draft, document)
     click.echo(f"{draft} names the next key. Next, in this order:")
     signed = show_signing_steps(draft, document["root"]["threshold"])
-    click.echo(f"  sealgate policy accept {signed}")
-    click.echo(f"  sealgate key rotate {what} --finish")
+    for words in (f"policy accept {signed}", f"key rotate {what} --finish"):
+        click.echo(f"  {further_command(words)}")
 
 
 def _public(place: str) -> PublicKey:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from sealgate.cli.context import newest, profile, read_chain, state_folder
+from sealgate.cli.context import further_command, newest, profile, read_chain, state_folder
 from sealgate.cli.key import new_passphrase, passphrase_option
 from sealgate.cli.options import EXISTING_FILE, FILE, policy_option
 from sealgate.cli.output import HelpfulGroup, ask_secret, json_option, show_fields, show_rows
@@ -162,7 +162,8 @@ def passkey(
     if file is None:
         file = kept_passkey(_links(ctx)[0], name)
         if not file.exists():
-            raise click.ClickException(f"{name} has made no passkey yet: sealgate person enrol")
+            again = further_command(f"person enrol {name}")
+            raise click.ClickException(f"{name} has made no passkey yet: {again}")
     try:
         said = json.loads(file.read_bytes())
     except ValueError as error:
@@ -249,7 +250,8 @@ def _save_draft(file: Path, document: dict[str, Any]) -> None:
     """Write a draft that is a policy. Raises SealgateError where it contradicts itself."""
     version = drafts.checked(document).version
     replace_file(file, json.dumps(document, indent=2).encode() + b"\n")
-    click.echo(f"{file} is version {version}; have its roots sign it: sealgate policy sign {file}")
+    sign = further_command(f"policy sign {file} --key KEY")
+    click.echo(f"{file} is version {version}; have its roots sign it: {sign}")
 
 
 def _show_enrolment(ctx: click.Context, name: str, days: float) -> None:
@@ -257,7 +259,8 @@ def _show_enrolment(ctx: click.Context, name: str, days: float) -> None:
     code = write_link(folder, ENROL, name, datetime.now(UTC), timedelta(days=days))
     click.echo(f"Send {name} this link, which works once, for {days:g} days:")
     click.echo(f"{origin}/links/{code}")
-    click.echo(f"Once {name} has made a passkey: sealgate person passkey {name}")
+    then = further_command(f"person passkey {name}")
+    click.echo(f"Once {name} has made a passkey: {then}")
 
 
 def _links(ctx: click.Context) -> tuple[Path, str]:

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from sealgate.cli.context import connected, fetch_chain, newest, profile, read_chain, state_folder
+from sealgate.cli.context import (
+    connected,
+    fetch_chain,
+    further_command,
+    newest,
+    profile,
+    read_chain,
+    state_folder,
+)
 from sealgate.cli.options import EXISTING_FILE, FILE, policy_option
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.private_keys import open_signer
@@ -77,9 +85,11 @@ def successor_document(
 def show_signing_steps(draft: Path, holders: int) -> Path:
     """Print the commands by which so many holders of root keys sign; return the signed file."""
     signed = draft.with_suffix(".signed.json")
-    click.echo(f"  sealgate policy sign {draft} --key KEY       the first holder of a root key")
+    first = further_command(f"policy sign {draft} --key KEY")
+    click.echo(f"  {first}       the first holder of a root key")
     for _ in range(holders - 1):
-        click.echo(f"  sealgate policy sign {signed} --key KEY      the next one")
+        after = further_command(f"policy sign {signed} --key KEY")
+        click.echo(f"  {after}      the next one")
     return signed
 
 
@@ -223,9 +233,16 @@ def _missing(current: Policy, successor: Policy, envelope: Envelope) -> str:
     """
     keys = current.root_keys() | successor.root_keys()
     signers = dsse.verify(envelope, Policy.PAYLOAD_TYPE, keys)
+    roots = {"the root keys": current}
+    if current.root != successor.root:
+        roots = {"the present root keys": current, "the new root keys": successor}
     lacking = [
-        f"{policy.root.threshold - count} more of the {name} root's keys"
-        for name, policy in (("present", current), ("new", successor))
+        f"{policy.root.threshold - count} more of {name}"
+        for name, policy in roots.items()
         if (count := len(signers & {*policy.root.keys})) < policy.root.threshold
     ]
-    return f"must have {' and '.join(lacking)}" if lacking else "signed by enough, to be accepted"
+    return (
+        f"lacks signatures by {' and '.join(lacking)}"
+        if lacking
+        else "signed by enough, to be accepted"
+    )

@@ -160,3 +160,16 @@ def test_the_first_policy_screens_single_requests_and_sessions(
     assert screen.suspect_hold_ms == 100
     found = screen.sessions
     assert (found and (found.search, found.extraction)) == (sessions and (sessions, sessions))
+
+
+def test_what_comes_next_is_said_for_the_same_folder(tmp_path: Path) -> None:
+    made = init(tmp_path / "a bank", "--unencrypted-keys")
+    assert f"Next: sealgate --state '{tmp_path / 'a bank'}' serve\n" in made.output
+
+
+def test_a_folder_that_nobody_named_is_not_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = CliRunner().invoke(main, ["init", "--unencrypted-keys", "--separate-engine"])
+    assert "Next: sealgate serve engine, and beside it sealgate serve\n" in made.output

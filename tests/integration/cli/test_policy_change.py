@@ -54,7 +54,7 @@ def test_from_draft_to_force(harness, draft):
     said = done(run(harness, "sign", draft, "--key", root(harness, 1), answer="y\n"))
     assert "~ promotion.approvals.production: 2 -> 1" in said
     assert "~ version: 1 -> 2" in said
-    assert "must have 1 more of the present root's keys and 1 more of the new root's" in said
+    assert "lacks signatures by 1 more of the root keys" in said
     assert Reason.THRESHOLD_NOT_MET.name in run(harness, "accept", signed).output
     said = done(run(harness, "sign", signed, "--key", root(harness, 3), "--yes"))
     assert "signed by enough" in said
