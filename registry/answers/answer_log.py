@@ -21,7 +21,6 @@ from registry.answers.encryption import (
     IV_BYTES,
     KEY_BYTES,
     EncryptedOpening,
-    IndexKeys,
     Opening,
     OpeningCipher,
     Subjects,
@@ -29,7 +28,7 @@ from registry.answers.encryption import (
 )
 from registry.answers.index import Postings, ReportIndex, ReportRows
 from registry.answers.search import Openings
-from registry.answers.upkeep import encrypt_plain_openings
+from registry.answers.upkeep import check_subjects, encrypt_plain_openings
 from registry.log.reader import CoseReceipts, LogReader
 from registry.log.rows import (
     ANSWERS,
@@ -179,7 +178,7 @@ class AnswerLog:
         database = Database.open(place, "answers")
         try:
             with database.writing() as connection:
-                _check_index_key(connection, subjects.index_keys)
+                _check_index_key(connection, subjects)
                 connection.commit()
             log = TileLog.open(database, ANSWERS, origin, signer, known=known, memory=memory)
             encrypt_plain_openings(database, subjects)
@@ -316,10 +315,12 @@ _ADD_OPENING = Prepared(insert(OPENINGS), "index", "day", "owner", "sealed")
 _READ_BACK = Prepared(_read_back(), "first", "size")
 
 
-def _check_index_key(connection: Connection, keys: IndexKeys) -> None:
-    """Check that the index was made with these keys, or note that it will be."""
+def _check_index_key(connection: Connection, subjects: Subjects) -> None:
+    """Check that the index was made with the keys of these subjects, or note that it will be."""
+    keys = subjects.index_keys
     made_with = connection.scalars(select(INDEX_KEY.c.identity)).all()
     if not made_with and connection.scalar(select(OPENINGS.c.index).limit(1)) is None:
+        check_subjects(connection, subjects)
         connection.execute(insert(INDEX_KEY), {"identity": keys.identity})
     elif list(made_with) != [keys.identity]:
         raise SealgateError(Reason.INDEX_KEY_MISMATCH, "the answer log has another one")

@@ -14,7 +14,7 @@ it was ended:
 
 import logging
 
-from sqlalchemy import Connection, delete, func, insert, inspect, select
+from sqlalchemy import Connection, RowMapping, delete, func, insert, inspect, select
 
 from registry.answers.encryption import (
     KnownSubject,
@@ -28,6 +28,8 @@ from registry.log import rows
 from registry.log.rows import ANSWERS, OPENINGS, PLAIN_OPENINGS, POSTINGS, TileRows, inconsistent
 from registry.storage.database import Database
 from registry.storage.driver import DriverTransaction
+from sealgate.reasons import Reason, SealgateError
+from sealgate.trust.receipts import answer_entry
 from sealgate.trust.transparency.merkle import leaf_hash
 from sealgate.trust.transparency.tiles import WIDTH
 
@@ -35,6 +37,7 @@ from sealgate.trust.transparency.tiles import WIDTH
 _TILES_AT_ONCE = 16
 _BLOCK = 16 * GROUP
 _TOLD_EVERY = 100 * _BLOCK
+_SAMPLE = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -104,6 +107,46 @@ def has_plain_openings(connection: Connection) -> bool:
     return inspect(connection).has_table(PLAIN_OPENINGS.name)
 
 
+def check_subjects(connection: Connection, subjects: Subjects) -> None:
+    """Check that plain openings, if there are any, were made with keys of these subjects.
+
+    Those without a key are deleted, as an erasure would have done; so with the database of other
+    subjects, or an empty one, all would be. Raises SealgateError(INDEX_KEY_MISMATCH) where no
+    subject of up to 1,000 has the key that its entry was made with.
+    """
+    if not has_plain_openings(connection):
+        return
+    of_each = (
+        select(func.max(PLAIN_OPENINGS.c.index)).group_by(PLAIN_OPENINGS.c.subject).limit(_SAMPLE)
+    )
+    leaves = ANSWERS.leaves.c
+    query = (
+        select(PLAIN_OPENINGS, leaves.data)
+        .join(ANSWERS.leaves, leaves.index == PLAIN_OPENINGS.c.index)
+        .where(PLAIN_OPENINGS.c.index.in_(of_each))
+    )
+    rows = connection.execute(query).mappings().all()
+    known = _known(subjects, {row["subject"] for row in rows})
+    if rows and not any(_proves(row, known.get(row["subject"])) for row in rows):
+        raise SealgateError(
+            Reason.INDEX_KEY_MISMATCH, "it has the key of no subject whose openings are here"
+        )
+
+
+def _proves(row: RowMapping, subject: KnownSubject | None) -> bool:
+    """Whether an opening leads to its entry with the subject's key."""
+    fields = read_fields(row["fields"])
+    if subject is None or not fields:
+        return False
+    salts = answer_entry.salts(subject.key, bytes(row["nonce"]), len(fields))
+    return answer_entry.leaf(fields, salts) == bytes(row["data"])
+
+
+def _known(subjects: Subjects, names: set[str]) -> dict[str, KnownSubject]:
+    tag = subjects.index_keys.tag
+    return {each.name: each for each in subjects.find(map(tag, names)).values()}
+
+
 def encrypt_plain_openings(database: Database, subjects: Subjects) -> None:
     """Encrypt a log's plain openings with the keys of their subjects.
 
@@ -157,7 +200,7 @@ class _Encryption:
             .where(*here)
         )
         rows = connection.execute(query.order_by(plain.index)).mappings().all()
-        known = self._find({row["subject"] for row in rows})
+        known = _known(self._subjects, {row["subject"] for row in rows})
         encrypted = []
         groups: dict[int, list[tuple[int, Opening]]] = {}
         for row in rows:
@@ -177,7 +220,3 @@ class _Encryption:
         deleted = connection.execute(delete(PLAIN_OPENINGS).where(*here)).rowcount
         self.done += len(encrypted)
         self.deleted += deleted - len(encrypted)
-
-    def _find(self, names: set[str]) -> dict[str, KnownSubject]:
-        tag = self._subjects.index_keys.tag
-        return {each.name: each for each in self._subjects.find(map(tag, names)).values()}

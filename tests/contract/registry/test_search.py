@@ -252,7 +252,7 @@ def test_plain_openings_are_encrypted_and_searched_the_same(
     plain.close()
     # It is ended in its second block, and goes on at the next start.
     with pytest.raises(RuntimeError, match="killed"):
-        AnswerLog.open(place, ANSWER_LOG, key("answer-log"), EndsEarly(1))
+        AnswerLog.open(place, ANSWER_LOG, key("answer-log"), EndsEarly(2))
     log = AnswerLog.open(place, ANSWER_LOG, key("answer-log"), SUBJECTS)
     wanted = [n for n in range(5000) if n % 3 == 2 and n % 2 and n not in (17, 18)]
     assert found(log, 0, 5000, principal="ward-3", model="dose") == wanted
@@ -268,6 +268,28 @@ def test_plain_openings_are_encrypted_and_searched_the_same(
     log.close()
     data = b"".join(path.read_bytes() for path in tmp_path.glob("answers.db*"))
     assert not any(secret in data for secret in (b"patient-", b"ward-", b"adversarial"))
+
+
+class Strangers(MemorySubjects):
+    """Subjects of the same names in another installation."""
+
+    def find(self, tags: Iterable[bytes]) -> dict[bytes, KnownSubject]:
+        found = SUBJECTS.find(tags).items()
+        return {tag: KnownSubject(each.name, bytes(32)) for tag, each in found}
+
+
+@pytest.mark.parametrize("others", [MemorySubjects(), Strangers()], ids=["none", "strangers"])
+def test_plain_openings_stay_where_the_subjects_are_others(
+    plain: Database, place: str, others: MemorySubjects
+) -> None:
+    """As where their database was left behind, and an empty one begun in its place."""
+    plain.close()
+    with refused(Reason.INDEX_KEY_MISMATCH):
+        AnswerLog.open(place, ANSWER_LOG, key("answer-log"), others)
+    # With their own, nothing is lost.
+    log = AnswerLog.open(place, ANSWER_LOG, key("answer-log"), SUBJECTS)
+    assert log.opening(4999) == opening(4999)
+    log.close()
 
 
 def test_plain_openings_can_be_pruned_before_the_gateway_starts(
