@@ -38,6 +38,7 @@ from gateway.config.document import GatewayConfig
 from gateway.config.sections import TokenIssuer
 from registry.registry import Registry
 from sealgate.reasons import Reason, SealgateError
+from sealgate.settings import ConfigError
 from sealgate.trust.keys.webauthn import Assertion, check_counter
 from sealgate.trust.policy import Policy, Principal
 
@@ -68,7 +69,7 @@ class CallAuthenticator:
 
     @classmethod
     def of(cls, config: GatewayConfig, clock: Callable[[], datetime]) -> "CallAuthenticator":
-        """Raises: ValueError for a key set that is not accepted, SealgateError for an exposed
+        """Raises: ConfigError for a key set that is not accepted, SealgateError for an exposed
         file.
         """
         path = config.api_keys.mac_key
@@ -123,9 +124,12 @@ class CallAuthenticator:
 
 
 def issuer(entry: TokenIssuer) -> Issuer:
-    """An issuer as configured. Raises: ValueError for a file that is not accepted."""
+    """An issuer as configured. Raises: ConfigError for a file that is not accepted."""
     if entry.key_set is not None:
-        return Issuer.from_file(entry.url, entry.audience, entry.key_set)
+        try:
+            return Issuer.from_file(entry.url, entry.audience, entry.key_set)
+        except ValueError as error:
+            raise ConfigError(f"[[tokens]] key_set = {error}") from error
     if entry.insecure_loopback:
         _log.warning("the keys of %s may be fetched WITHOUT TLS, on loopback only", entry.url)
     fetcher = Fetcher(entry.authority, entry.insecure_loopback)

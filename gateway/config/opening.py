@@ -20,6 +20,9 @@ from sealgate.trust.keys import Signer
 from sealgate.trust.policy import Policy
 from sealgate.trust.transparency import current_vkey
 
+# What SQLite says of a file that was cut short or written over.
+_DAMAGED = ("disk image is malformed", "file is not a database")
+
 
 @contextmanager
 def opening(setting: str, place: Path | str) -> Iterator[None]:
@@ -31,7 +34,7 @@ def opening(setting: str, place: Path | str) -> Iterator[None]:
             raise
         raise ConfigError(
             f"{refusal.reason.name}: {setting} = {_shown(place)!r} cannot be used: "
-            f"{_cause(refusal)}; {_advice(place)}"
+            f"{_cause(refusal)}; {_advice(place, _cause(refusal))}"
         ) from refusal
 
 
@@ -166,7 +169,7 @@ def _cause(refusal: SealgateError) -> str:
     return str(original or refusal.detail).strip().partition("\n")[0]
 
 
-def _advice(place: Path | str) -> str:
+def _advice(place: Path | str, cause: str) -> str:
     if str(place).startswith("postgres"):
         return (
             "the form is postgresql://user@host:5432/database; the password may stand in "
@@ -177,4 +180,6 @@ def _advice(place: Path | str) -> str:
             "check artifacts_endpoint and artifacts_region, and that the environment has "
             "credentials (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role's)"
         )
+    if any(words in cause for words in _DAMAGED):
+        return "it is damaged: put the newest copy in its place, or `sealgate restore FOLDER`"
     return "check that the folder exists and that this user may write there"

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from gateway.auth.authenticate import issuer
 from gateway.auth.key_sets import FileKeys, KeySet
+from gateway.config.sections import TokenIssuer
 from sealgate.reasons import Reason
+from sealgate.settings import ConfigError
 from tests.support.builders.documents.people import refused
 from tests.support.harness.servers.issuer import ED25519, P256, RSA, jwk, jwks
 
@@ -68,6 +71,13 @@ def test_a_file_holds_accepted_keys_only(case, tmp_path):
     path.write_bytes(jwks(GOOD, PASSED_OVER[case]))
     with pytest.raises(ValueError, match="key"):
         FileKeys(path)
+
+
+def test_a_configured_file_that_is_cut_short_is_a_wrong_configuration(tmp_path):
+    path = tmp_path / "jwks.json"
+    path.write_bytes(jwks(GOOD)[:-10])
+    with pytest.raises(ConfigError, match=r"key_set = .*jwks\.json: not a JWK set"):
+        issuer(TokenIssuer("https://issuer.example", "gateway", path))
 
 
 @pytest.mark.parametrize("case", PASSED_OVER)

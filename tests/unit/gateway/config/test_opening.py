@@ -26,6 +26,15 @@ def said_of(place: Path | str) -> str:
     return text
 
 
+def test_a_damaged_file(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    Database.open(path, "registry").close()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert "it is damaged" in said_of(path)
+    path.write_bytes(b"something else" * 1000)
+    assert "it is damaged" in said_of(path)
+
+
 def test_a_wrong_password(postgres: PostgresServer) -> None:
     text = said_of(postgres.url.replace(postgres.password, "guessed"))
     assert "password authentication failed" in text
