@@ -42,13 +42,12 @@ from inference.server.config import EngineConfig
 from inference.server.host import EngineHost, RunTally
 from inference.server.server import EngineServer
 from registry.storage.artifacts import ArtifactStore
-from sealgate.files import read_regular_file
 from sealgate.process_log import configure
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.keys import PublicKey, load_private_key
+from sealgate.trust.keys import PublicKey, load_private_key, load_public_key
 from sealgate.trust.statements import Manifest, Pointer, PointerBundle
 from sealgate.trust.statements.covering import INSTANCE_BYTES
 
@@ -255,7 +254,7 @@ def reading() -> Iterator[None]:
 
 
 def open_engine(config: EngineConfig, seen: RollbackGuardFile, loader: VersionLoader) -> Engine:
-    keys = [PublicKey.from_pem(read_regular_file(path).decode()) for path in config.trust.root_keys]
+    keys = [load_public_key(path) for path in config.trust.root_keys]
     anchor = TrustAnchor({key.keyid: key for key in keys}, config.trust.threshold)
     return Engine(anchor, seen, now, loader)
 

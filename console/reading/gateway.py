@@ -28,7 +28,7 @@ from sealgate.remote.errors import refusal_of
 from sealgate.settings import ConfigError
 from sealgate.trust.canonical import sha256
 from sealgate.trust.dsse import Envelope
-from sealgate.trust.keys import PublicKey
+from sealgate.trust.keys import load_public_key
 from sealgate.trust.policy import Policy, Principal, open_policy_history
 from sealgate.trust.transparency import origin_of
 from sealgate.v1.audit_pb2_grpc import AuditServiceStub
@@ -66,7 +66,7 @@ class GatewayChannel:
                 certificate=certificate,
                 certificate_key=settings.key.read_bytes(),
             )
-            keys = [PublicKey.from_pem(path.read_text()) for path in trust.root_keys]
+            keys = [load_public_key(path) for path in trust.root_keys]
         except (OSError, SealgateError) as error:
             raise ConfigError(f"[gateway] or [trust]: {error}") from error
         if named := access.identities():

@@ -32,11 +32,11 @@ from sealgate.cli.context import further_command
 from sealgate.cli.options import EXISTING_FILE
 from sealgate.cli.output import json_option, show_fields
 from sealgate.cli.policy.change import show_signing_steps, successor_of, write_draft
-from sealgate.files import read_regular_file, replace_file
+from sealgate.files import replace_file
 from sealgate.private_keys import open_log_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.steady_clock import now
-from sealgate.trust.keys import PrivateKey, PublicKey, save_private_key
+from sealgate.trust.keys import PrivateKey, load_public_key, save_private_key
 from sealgate.trust.policy import Policy
 from sealgate.trust.times import format_time, parse_time
 from sealgate.trust.transparency import log_vkey, note, origin_of
@@ -126,7 +126,7 @@ def _prune(
 def _policy(settings: GatewayConfig, registry: Database) -> Policy:
     """The newest policy, from the pinned root keys."""
     trust = settings.trust
-    keys = [PublicKey.from_pem(read_regular_file(path).decode()) for path in trust.root_keys]
+    keys = [load_public_key(path) for path in trust.root_keys]
     book = PolicyBook(PinnedRoot({key.keyid: key for key in keys}, trust.threshold))
     with registry.reading() as connection:
         return book.read(connection).newest
@@ -196,7 +196,7 @@ def _registry(settings: GatewayConfig) -> Iterator[Registry]:
     stored, trust = settings.registry, settings.trust
     signer = open_log_key(stored)
     memory = LogMemory.beside(trust.seen, "registry", log_vkey(stored.origin, signer))
-    keys = [PublicKey.from_pem(read_regular_file(each).decode()) for each in trust.root_keys]
+    keys = [load_public_key(each) for each in trust.root_keys]
     with opening("[registry] database", stored.database):
         database = Database.open(stored.database, "registry")
     try:

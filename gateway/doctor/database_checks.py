@@ -16,7 +16,7 @@ from registry.policy import PinnedRoot, PolicyBook
 from registry.state.schema import LOG
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
-from sealgate.trust.keys import PublicKey
+from sealgate.trust.keys import load_public_key
 from sealgate.trust.policy import Policy
 from sealgate.trust.transparency import Checkpoint
 
@@ -104,7 +104,7 @@ class DatabaseChecks:
 
     def _look_at_registry(self, connection: Connection) -> None:
         trust = self._config.trust
-        keys = [PublicKey.from_pem(path.read_text()) for path in trust.root_keys]
+        keys = [load_public_key(path) for path in trust.root_keys]
         root = PinnedRoot({key.keyid: key for key in keys}, trust.threshold)
         with self._failing("registry", "policies"):
             chain = PolicyBook(root).read(connection)

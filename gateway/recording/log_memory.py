@@ -149,7 +149,7 @@ class LogMemory:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{self.path} cannot be read: {error}") from error
         if not found:
-            raise ConfigError(f"{self.path} is damaged: no slot of it is whole")
+            raise ConfigError(f"{self.path} is damaged: no slot of it is whole; put its copy back")
         return found
 
 

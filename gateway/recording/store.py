@@ -34,7 +34,7 @@ from sealgate.files import read_regular_file
 from sealgate.private_keys import open_log_signer
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.canonical import sha256
-from sealgate.trust.keys import PublicKey
+from sealgate.trust.keys import PublicKey, load_public_key
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import SALT_BYTES, pseudonym
 from sealgate.trust.transparency import log_vkey, open_checkpoint
@@ -56,9 +56,7 @@ class GatewayStore:
 
     @classmethod
     def open(cls, config: GatewayConfig, clock: Clock) -> "GatewayStore":
-        keys = [
-            PublicKey.from_pem(read_regular_file(path).decode()) for path in config.trust.root_keys
-        ]
+        keys = [load_public_key(path) for path in config.trust.root_keys]
         roots = {key.keyid: key for key in keys}
         registry, seen_registry = _open_registry(config, clock, roots)
         answers_key = open_log_key(config.answers)

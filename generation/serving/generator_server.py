@@ -47,7 +47,7 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
 from sealgate.steady_clock import now
 from sealgate.trust.fields import check_name, version_number
-from sealgate.trust.keys import PublicKey, load_private_key, write_private_file
+from sealgate.trust.keys import load_private_key, load_public_key, write_private_file
 from sealgate.trust.statements import FileEntry, Manifest
 from sealgate.trust.statements.covering import INSTANCE_BYTES
 
@@ -235,7 +235,7 @@ def build(config: GeneratorConfig, on_lost: Callable[[], None] = lambda: None) -
     Raises: ConfigError.
     """
     try:
-        keys = [PublicKey.from_pem(path.read_text()) for path in config.trust.root_keys]
+        keys = [load_public_key(path) for path in config.trust.root_keys]
         anchor = TrustAnchor({key.keyid: key for key in keys}, config.trust.threshold)
         instance = secrets.token_hex(INSTANCE_BYTES)
         tally = RunTally(config.engine.name, instance, load_private_key(config.engine.key), now)

@@ -146,7 +146,11 @@ class RollbackGuardFile:
                 data = file.read(_LARGEST_FILE)
         except FileNotFoundError:
             return cls(path, RollbackGuard())
-        return cls(path, RollbackGuard.decode(data))
+        try:
+            return cls(path, RollbackGuard.decode(data))
+        except SealgateError as refusal:
+            detail = f"{path}, the memory of what was seen, is damaged: put its copy back"
+            raise SealgateError(refusal.reason, f"{detail} ({refusal.detail})") from refusal
 
     def copy(self, path: Path) -> "RollbackGuardFile":
         """A copy that begins with the same memory and is saved at `path`."""

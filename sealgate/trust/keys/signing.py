@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from sealgate.files import open_regular_file
+from sealgate.files import open_regular_file, read_regular_file
 from sealgate.reasons import Reason, SealgateError
 
 ED25519 = "ed25519"
@@ -195,6 +195,17 @@ def load_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
     pem = read_private_file(path)
     try:
         return PrivateKey.from_pem(pem, passphrase)
+    except SealgateError as refusal:
+        raise SealgateError(refusal.reason, f"{path}: {refusal.detail}") from refusal
+
+
+def load_public_key(path: Path) -> PublicKey:
+    """Read a public key from a file. Raises OSError; SealgateError(DOCUMENT_MALFORMED), with the
+    file's name.
+    """
+    pem = read_regular_file(path, _LARGEST_FILE).decode("ascii", "replace")
+    try:
+        return PublicKey.from_pem(pem)
     except SealgateError as refusal:
         raise SealgateError(refusal.reason, f"{path}: {refusal.detail}") from refusal
 

@@ -121,6 +121,7 @@ def test_a_damaged_file_is_refused(
     with pytest.raises(SealgateError) as refused:
         RollbackGuardFile.open(path)
     assert refused.value.reason is Reason.DOCUMENT_MALFORMED
+    assert str(path) in refused.value.detail
 
 
 def test_without_rejections_the_file_is_what_it_always_was() -> None:
