@@ -104,8 +104,8 @@ def _shown(pack: Pack, folder: Path, as_json: bool) -> dict[str, object]:
 
 @click.command(
     epilog="\b\nExamples:\n"
-    "  sealgate audit dossier digits dossier --template annex-iv --key people/admin/signing.key\n"
-    "  sealgate audit dossier digits sr --template sr-26-2 --key people/admin/signing.key"
+    "  sealgate audit dossier digits new --template annex-iv --key state/people/admin/signing.key\n"
+    "  sealgate audit dossier digits sr --template sr-26-2 --key state/people/admin/signing.key"
 )
 @click.argument("model")
 @click.argument("folder", type=click.Path(path_type=Path))

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from sealgate.cli.main import main
+from tests.unit.manual.test_command_help import COMMANDS
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted(
@@ -83,6 +84,15 @@ def _option(command: click.Command, word: str) -> click.Option | None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_that_is_shown_exists(page: Path) -> None:
     commands = list(shown(page.read_text()))
+    assert [(words, word) for words in commands if (word := unknown(words))] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_example_of_the_help_works_as_it_is_shown(name: str) -> None:
+    examples = str(COMMANDS[name].epilog or "").replace("\b", "")
+    # What follows more than one blank explains the command.
+    examples = re.sub(r"(?<=[^ \n]) {2,}.*", "", examples)
+    commands = list(shown(f"```sh\n{examples}\n```\n"))
     assert [(words, word) for words in commands if (word := unknown(words))] == []
 
 
