@@ -244,7 +244,8 @@ class _Findings:
 
     def visit(self, message: str, number: int, depth: int, value: int | bytes) -> None:
         if message == "TensorProto":
-            self.is_outside |= number == 13 or value == _EXTERNAL
+            # Of an enumeration's number, protobuf keeps 32 bits.
+            self.is_outside |= number == 13 or _low(value) == _EXTERNAL
         elif message == "GraphProto":
             # The model's own graph is the only one right within it.
             self.has_nodes |= depth == 1
@@ -269,6 +270,10 @@ class _Findings:
             self.notes[self._name.decode("utf-8", "replace")] = self._text.decode(
                 "utf-8", "replace"
             )
+
+
+def _low(value: int | bytes) -> int:
+    return value & 0xFFFFFFFF if isinstance(value, int) else 0
 
 
 def _refused(path: str, detail: str) -> SealgateError:

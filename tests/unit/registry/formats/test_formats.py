@@ -216,3 +216,15 @@ def test_data_outside(place: str) -> None:
     PLACES[place](model)
     with refused(Reason.EXTERNAL_DATA):
         format_check.check_file("model.onnx", model.SerializeToString())
+
+
+def test_a_mark_of_data_outside_in_more_bits_than_are_read() -> None:
+    """Readers keep 32 bits of an enumeration's number: this one is theirs for EXTERNAL."""
+    number = (1 << 32) + TensorProto.EXTERNAL
+    tensor = bytes([14 << 3, *(number >> 7 * at & 127 | 128 for at in range(4)), number >> 28])
+    assert TensorProto.FromString(tensor).data_location == TensorProto.EXTERNAL
+    # A model's graph (7), and its initializer (5).
+    inner = bytes([5 << 3 | 2, len(tensor)]) + tensor
+    model = onnx_bytes() + bytes([7 << 3 | 2, len(inner)]) + inner
+    with refused(Reason.EXTERNAL_DATA):
+        format_check.check_file("model.onnx", model)
