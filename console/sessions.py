@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from sealgate.promotion.drafts import StatementDraft
 from sealgate.reasons import Reason, SealgateError
+from sealgate.steady_clock import counted
 from sealgate.trust.canonical import sha256
 from sealgate.trust.fields import base64url
 from sealgate.trust.keys.cose import CoseKey
@@ -39,7 +40,8 @@ _CREDENTIAL_AT, _ATTESTED = 55, 0x40
 class BrowserSession:
     """A signed-in person: `identity` as the policy knows them, and the token of their calls.
 
-    Times are seconds since 1970. `csrf` is what the forms of this session carry. `agent` says
+    Times are seconds since 1970, but for `opened` and `used`: begin and last request by a count of
+    seconds that nobody sets back. `csrf` is what the forms of this session carry. `agent` says
     which browser it is, as the browser said it.
     """
 
@@ -49,6 +51,8 @@ class BrowserSession:
     expires: float
     agent: str = ""
     seen: float = 0.0
+    opened: float = 0.0
+    used: float = 0.0
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(_BYTES))
     handle: str = field(default_factory=lambda: secrets.token_hex(8))
 
@@ -62,18 +66,20 @@ class SessionStore:
         absolute: float,
         clock: Callable[[], float],
         ended: Callable[[BrowserSession], None] = lambda session: None,
+        counted: Callable[[], float] = counted,
     ) -> None:
-        """`ended` is told of each session that ends, in whatever way."""
+        """`ended` is told of each session that ends, in whatever way. `counted` counts seconds."""
         self._ended = ended
         self._idle = idle
         self._absolute = absolute
         self._clock = clock
+        self._counted = counted
         self._lock = threading.Lock()
         self._sessions: dict[str, BrowserSession] = {}
 
     def open(self, identity: str, token: str, token_expires: float, agent: str) -> str:
         """Begin a session; return the number that goes into the cookie."""
-        now = self._clock()
+        now, count = self._clock(), self._counted()
         session = BrowserSession(
             identity=identity,
             token=token,
@@ -81,6 +87,8 @@ class SessionStore:
             expires=min(now + self._absolute, token_expires),
             agent=agent[:200],
             seen=now,
+            opened=count,
+            used=count,
         )
         number = secrets.token_urlsafe(_BYTES)
         self.drop_ended()
@@ -97,7 +105,7 @@ class SessionStore:
         with self._lock:
             session = self._sessions.get(_digest(number))
             if session is not None:
-                session.seen = self._clock()
+                session.seen, session.used = self._clock(), self._counted()
             return session
 
     def of(self, identity: str) -> list[BrowserSession]:
@@ -115,9 +123,16 @@ class SessionStore:
         self._end(lambda session: session.identity == identity)
 
     def drop_ended(self) -> None:
-        """End the sessions whose time is over."""
-        now = self._clock()
-        self._end(lambda each: now >= each.expires or now >= each.seen + self._idle)
+        """End the sessions whose time is over, by the clock or by the count of seconds."""
+        now, count = self._clock(), self._counted()
+        self._end(
+            lambda each: (
+                now >= each.expires
+                or now >= each.seen + self._idle
+                or count >= each.opened + self._absolute
+                or count >= each.used + self._idle
+            )
+        )
 
     def _end(self, which: Callable[[BrowserSession], bool]) -> None:
         with self._lock:

@@ -11,7 +11,8 @@ class Store(SessionStore):
     def __init__(self):
         self.now = 1000.0
         self.ended = []
-        super().__init__(IDLE, ABSOLUTE, lambda: self.now, self.ended.append)
+        self.count = 5.0
+        super().__init__(IDLE, ABSOLUTE, lambda: self.now, self.ended.append, lambda: self.count)
 
     def begin(self, identity="jwt:issuer paula", expires=1e9):
         return self.open(identity, "a token", expires, "a browser")
@@ -51,6 +52,19 @@ def test_a_session_ends_after_the_absolute_time_however_busy():
         store.now += IDLE - 1
     store.now = 1000.0 + ABSOLUTE
     assert store.find(number) is None
+
+
+def test_a_clock_that_is_set_back_keeps_no_session():
+    store = Store()
+    idle = store.begin()
+    busy = store.begin()
+    store.now -= 172800.0
+    for _ in range(int(ABSOLUTE // (IDLE - 1))):
+        store.count += IDLE - 1
+        assert store.find(busy) is not None
+    assert store.find(idle) is None
+    store.count += IDLE - 1
+    assert store.find(busy) is None
 
 
 def test_a_session_ends_with_its_token():
