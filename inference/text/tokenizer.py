@@ -2,9 +2,10 @@
 
 The file is JSON in the format of the library `tokenizers`: it is read, never run. The parts that it
 may use are listed here, each at most once, because a part that lengthens a text would do so again
-and again. It contains no regular expressions, whose worst case a caller could trigger, and no long
-words or pieces, since lookups grow with the square of their length. Its sections on truncation and
-padding are ignored: `model.json` defines both.
+and again. For the same reason a template has a text once, with few tokens around it, and what is
+put to each word or token is short. The file contains no regular expressions, whose worst case a
+caller could trigger, and no long words or pieces, since lookups grow with the square of their
+length. Its sections on truncation and padding are ignored: `model.json` defines both.
 """
 
 import json
@@ -29,6 +30,13 @@ from sealgate.reasons import Reason, SealgateError
 LARGEST = 8 << 20
 # Characters of a word (WordPiece) or a piece (Unigram); 100 is BERT's.
 _LONGEST_LOOKUP = 100
+# Characters of each text in the file but for the vocabulary, such as what stands for an unknown
+# word, or before a part of one.
+_LONGEST_TEXT = 256
+# Tokens that are put around each text.
+_MOST_SPECIAL = 16
+# Of the section `model`, what may be long: a text has to have it, too.
+_VOCABULARY = ("vocab", "merges")
 # While it is cut, a text takes some two hundred times its size. So of requests with more characters
 # than this, whoever's they are, few are cut at once, and the others wait for seconds at most.
 _LARGE = 16 << 10
@@ -77,6 +85,8 @@ class TextTokenizer:
             # One more than is taken tells of those that are too long.
             beyond = 0 if rules.overlong == TRUNCATE else 1
             tokenizer.enable_truncation(rules.most + beyond)
+            if tokenizer.num_special_tokens_to_add(False) > _MOST_SPECIAL:
+                raise SealgateError(Reason.FORMAT_REFUSED, "a tokenizer that adds many tokens")
             tokenizer.encode(PROBES[0])
         return cls(tokenizer, rules)
 
@@ -178,6 +188,10 @@ def _checked(data: bytes) -> str:
                 raise SealgateError(
                     Reason.FORMAT_REFUSED, f"a tokenizer's {name} may not be {kind!r}"
                 )
+    if _has_long_text(value):
+        raise SealgateError(Reason.FORMAT_REFUSED, "a tokenizer whose texts are too long")
+    if not _has_text_once(value.get("post_processor")):
+        raise SealgateError(Reason.FORMAT_REFUSED, "a template has the text once")
     if value["model"].get("dropout"):
         raise SealgateError(Reason.FORMAT_REFUSED, "a tokenizer that splits at random")
     if _longest_lookup(value["model"]) > _LONGEST_LOOKUP:
@@ -197,6 +211,37 @@ def _longest_lookup(model: dict[str, Any]) -> int:
         )
         return max((len(text) for text in texts if isinstance(text, str)), default=0)
     return 0
+
+
+def _has_long_text(value: dict[str, Any]) -> bool:
+    """Whether there is one elsewhere than in the vocabulary, as a name or a value."""
+    model = {name: each for name, each in value["model"].items() if name not in _VOCABULARY}
+    waiting: list[Any] = [{**value, "model": model}]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting += [*part, *part.values()]
+        elif isinstance(part, list):
+            waiting += part
+        elif isinstance(part, str) and len(part) > _LONGEST_TEXT:
+            return True
+    return False
+
+
+def _has_text_once(part: Any) -> bool:
+    """Whether each template for one text has it once: the library would repeat it."""
+    lists = [each for each in part.values() if isinstance(each, list)] if _is_sequence(part) else []
+    for inner in (part, *(each for parts in lists for each in parts)):
+        if isinstance(inner, dict) and inner.get("type") == "TemplateProcessing":
+            single = inner.get("single")
+            pieces = single if isinstance(single, list) else []
+            if sum(isinstance(piece, dict) and "Sequence" in piece for piece in pieces) != 1:
+                return False
+    return True
+
+
+def _is_sequence(part: Any) -> bool:
+    return isinstance(part, dict) and _kind(part) == "Sequence"
 
 
 def _kinds(part: Any) -> list[str]:

@@ -19,6 +19,23 @@ PIECES = [["<unk>", 0.0], *(["a" * length, -float(length)] for length in range(1
 BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
 
 
+UNKNOWN = "x" * 257
+TEXT = {"Sequence": {"id": "A", "type_id": 0}}
+MARK = {"SpecialToken": {"id": "a", "type_id": 0}}
+
+
+def template(*single: dict[str, Any]) -> dict[str, Any]:
+    """What puts tokens around a text, or the text again."""
+    other = {"Sequence": {"id": "B", "type_id": 1}}
+    special = {"a": {"id": "a", "ids": [1], "tokens": ["a"]}}
+    return {
+        "type": "TemplateProcessing",
+        "single": list(single),
+        "pair": [TEXT, other],
+        "special_tokens": special,
+    }
+
+
 def tokenizer(**parts: Any) -> bytes:
     return json.dumps(
         json.loads(tokenizer_json()) | {"added_tokens": [], "post_processor": None} | parts
@@ -37,6 +54,13 @@ def tokenizer(**parts: Any) -> bytes:
                 "pretokenizers": [BYTES, {"type": "Sequence", "pretokenizers": [BYTES]}],
             }
         ),
+        # Each word has it, however short it is.
+        tokenizer(model={**WORDPIECE, "continuing_subword_prefix": "#" * 257}),
+        tokenizer(model={**WORDPIECE, "unk_token": UNKNOWN, "vocab": {UNKNOWN: 0, "a": 1}}),
+        # The library takes any number of each: a text a hundred times took gigabytes.
+        tokenizer(post_processor=template(TEXT, TEXT)),
+        tokenizer(post_processor={"type": "Sequence", "processors": [template(TEXT, MARK, TEXT)]}),
+        tokenizer(post_processor=template(*[MARK] * 17, TEXT)),
     ],
 )
 def test_an_unbounded_tokenizer_is_refused(data: bytes) -> None:
@@ -56,6 +80,7 @@ def test_an_unbounded_tokenizer_is_refused(data: bytes) -> None:
                 "pretokenizers": [{"type": "Digits", "individual_digits": True}, BYTES],
             }
         ),
+        tokenizer(post_processor=template(MARK, TEXT, MARK)),
     ],
 )
 def test_a_usual_tokenizer_is_loaded(data: bytes) -> None:
