@@ -31,6 +31,7 @@ from generation.models.suffixes import JoinedMeasure, shapes_of
 from inference.llm.request import FETCHED, MOST_MESSAGES, ROLES, SamplingRequest, is_text, marks_of
 from inference.llm.terms import CONFIG, FLOAT32, TOKENIZER, AttentionWindows, PromptScreen
 from inference.runtime.settings import CPU
+from inference.text.tokenizer import has_text_once
 from sealgate.reasons import Reason, SealgateError
 
 _LARGEST_TOKENIZER = 32 << 20
@@ -100,6 +101,8 @@ class LanguageModel:
         if len(data) > _LARGEST_TOKENIZER:
             raise SealgateError(Reason.FILE_TOO_LARGE, TOKENIZER)
         try:
+            if not has_text_once(json.loads(data).get("post_processor")):
+                raise SealgateError(Reason.CHECKPOINT_REFUSED, f"{TOKENIZER} repeats a text")
             tokenizer = Tokenizer.from_buffer(data)
             # 1. and 2.
             check_index(folder)

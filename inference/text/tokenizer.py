@@ -190,7 +190,7 @@ def _checked(data: bytes) -> str:
                 )
     if _has_long_text(value):
         raise SealgateError(Reason.FORMAT_REFUSED, "a tokenizer whose texts are too long")
-    if not _has_text_once(value.get("post_processor")):
+    if not has_text_once(value.get("post_processor")):
         raise SealgateError(Reason.FORMAT_REFUSED, "a template has the text once")
     if value["model"].get("dropout"):
         raise SealgateError(Reason.FORMAT_REFUSED, "a tokenizer that splits at random")
@@ -228,8 +228,8 @@ def _has_long_text(value: dict[str, Any]) -> bool:
     return False
 
 
-def _has_text_once(part: Any) -> bool:
-    """Whether each template for one text has it once: the library would repeat it."""
+def has_text_once(part: Any) -> bool:
+    """Whether each template of a post-processor has the text once: the library would repeat it."""
     lists = [each for each in part.values() if isinstance(each, list)] if _is_sequence(part) else []
     for inner in (part, *(each for parts in lists for each in parts)):
         if isinstance(inner, dict) and inner.get("type") == "TemplateProcessing":

@@ -10,7 +10,7 @@ import pytest
 
 from generation.models.decoder import LanguageModel
 from generation.models.folder import check_config
-from inference.llm.terms import INDEX
+from inference.llm.terms import INDEX, TOKENIZER
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 from tests.support.builders.models import tiny_decoder
@@ -63,3 +63,19 @@ def test_a_malformed_settings_file_is_refused(tmp_path: Path, name: str) -> None
     (folder / name).write_text("{")
     with refused(Reason.CHECKPOINT_REFUSED):
         LanguageModel.read(folder)
+
+
+def test_a_template_that_repeats_a_text_is_refused(folder: Path, tmp_path: Path) -> None:
+    """A hundred times, one prompt takes gigabytes."""
+    changed = shutil.copytree(folder, tmp_path / "changed")
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    template = {
+        "type": "TemplateProcessing",
+        "single": [text, text],
+        "pair": [text, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {},
+    }
+    document = json.loads((changed / TOKENIZER).read_text())
+    (changed / TOKENIZER).write_text(json.dumps(document | {"post_processor": template}))
+    with refused(Reason.CHECKPOINT_REFUSED):
+        LanguageModel.read(changed)
