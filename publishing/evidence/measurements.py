@@ -11,6 +11,7 @@ from inference.model.config import CLASSES
 from inference.model.decisions import Decision
 from inference.model.golden import Golden
 from publishing.calibration import BORDER, attack_names, change_names
+from publishing.evidence.certified_rows import SIZES
 from publishing.watermark import MarkDetection, WeightSlot
 from sealgate.trust import canonical, fields
 from sealgate.trust.receipts.answer_entry import FLOAT32, NONE
@@ -28,6 +29,8 @@ _LOST = ("auroc_lost", "auroc_lost_most", "auroc_lost_to_knowing")
 CHANGED = ("flagged_before", "flagged", "at_least_suspect_before", "at_least_suspect")
 RECALIBRATION = "recalibration"
 """The section of a screening report that says what one changed, in such shares."""
+CERTIFIED = "certified"
+"""The section that says which shares of rows no change turns, by its size; of networks alone."""
 _STAGES = ("goes_on", *_LOST, "forwards")
 _GOLDEN = (
     "rows",
@@ -193,8 +196,10 @@ def _with_recalibration(value: Any, rows: int, of_text: bool) -> dict[str, Any]:
             raise fields.malformed("nothing is screened")
         return dict(NO_SCREENING)
     given = dict(fields.mapping(value))
-    changed = given.pop(RECALIBRATION, None)
+    changed, proved = given.pop(RECALIBRATION, None), given.pop(CERTIFIED, None)
     found = _screening(given, rows, of_text)
+    if proved is not None:
+        found |= {CERTIFIED: _shares(proved, tuple(f"{size:g}" for size in SIZES))}
     if changed is None:
         return found
     item = fields.record(changed, ("clean", "attacks"))

@@ -51,7 +51,9 @@ from publishing.calibration import (
     report_of,
     set_thresholds,
 )
+from publishing.evidence.certified_rows import shares_certified
 from publishing.evidence.measurements import (
+    CERTIFIED,
     NO_SCREENING,
     RECALIBRATION,
     UNSEEN,
@@ -161,7 +163,8 @@ class _Screened:
         sample = rows_to_screen(asked.test.x)
         report = report_of(answering, detector, sample, for_noise, config.decision)
         report |= {"disagreement": str(detector.disagreement or UNSEEN)} | found
-        return detector, report
+        shares = shares_certified(asked.serving, config, sample, asked.test.y[: len(sample)])
+        return detector, report | ({CERTIFIED: shares} if shares else {})
 
 
 def _accuracies(

@@ -143,6 +143,14 @@ def test_an_approver_sees_the_evidence_and_recomputes_the_digest(harness, propos
     assert review.publisher == "publisher"
 
 
+def test_the_evidence_says_which_share_of_rows_no_change_turns(harness, proposal):
+    review = harness.governance("approver-1").review(proposal.digest, lambda _: None)
+    (report,) = (item.body for item in review.evidence if item.kind == "screening-report")
+    shares = report["certified"]
+    assert [*shares] == ["0.01", "0.05", "0.1", "0.2"]
+    assert shares["0.01"] > 0.5 > shares["0.2"]
+
+
 def test_promotion_and_rollback_move_what_answers(harness):
     stub = harness.inference()
     harness.promote("digits", 2)

@@ -62,7 +62,7 @@ SURFACES = {
     "publishing.calibration": "",
     "publishing.cli": "publish",
     "publishing.differentiate": "graphs response",
-    "publishing.evidence": "bom measurements recalibration signing",
+    "publishing.evidence": "bom certified_rows measurements recalibration signing",
     "publishing.pipeline": "build files",
     "publishing.ready": "description external_data mlflow mlflow_download model_signature reading",
     "publishing.source": "dataset folder",

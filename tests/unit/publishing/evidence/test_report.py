@@ -10,6 +10,7 @@ from inference.model.golden import Golden
 from publishing.calibration.probe import ATTACKS, SHIFTS
 from publishing.calibration.served_rows import BORDER
 from publishing.evidence.measurements import (
+    CERTIFIED,
     CHANGED,
     RECALIBRATION,
     UNSEEN,
@@ -67,6 +68,31 @@ def with_changes(attack: str = "pgd-0.1", **spoiled: Any) -> TrialMeasurements:
     shares = dict.fromkeys(CHANGED, 0.5)
     told = {"clean": dict(shares), "attacks": {attack: shares | spoiled}}
     return replace(measured(), screening={**measured().screening, RECALIBRATION: told})
+
+
+def with_certified(shares: Any) -> TrialMeasurements:
+    """What a worker says of a network on rows with a bounded domain too."""
+    return replace(measured(), screening={**measured().screening, CERTIFIED: shares})
+
+
+def test_shares_of_certified_rows_are_decoded() -> None:
+    told = with_certified({"0.01": 1.0, "0.05": 0.9, "0.1": 0.5, "0.2": 0.0})
+    assert TrialMeasurements.decode(told.encode(), GOLDEN, ROWS) == told
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        {"0.01": 1.5, "0.05": 0.9, "0.1": 0.5, "0.2": 0.0},
+        {"0.01": 1.0, "0.05": 0.9, "0.1": 0.5},
+        {"0.01": 1.0, "0.05": 0.9, "0.1": 0.5, "0.3": 0.0},
+        {"0.01": "all", "0.05": 0.9, "0.1": 0.5, "0.2": 0.0},
+        0.9,
+    ],
+)
+def test_what_else_is_said_of_certified_rows_is_refused(shares: Any) -> None:
+    with refused(Reason.DOCUMENT_MALFORMED):
+        TrialMeasurements.decode(with_certified(shares).encode(), GOLDEN, ROWS)
 
 
 def test_what_a_recalibration_changed_is_decoded() -> None:
