@@ -74,7 +74,9 @@ _WHY = {
 
 
 def targets_of(rows: Sequence[Row]) -> list[Target]:
-    return [target.unless_met(_WHY) for row in rows for target in _of(row)]
+    targets = [target for row in rows for target in _of(row)]
+    # One that was not measured says itself why.
+    return [each if each.value is None else each.unless_met(_WHY) for each in targets]
 
 
 def _of(row: Row) -> Iterator[Target]:
