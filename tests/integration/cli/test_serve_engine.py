@@ -23,7 +23,7 @@ def state(tmp_path: Path) -> Path:
     state = tmp_path / "state"
     result = command(state, "init", "--unencrypted-keys", "--separate-engine")
     assert result.exit_code == 0, result.output
-    assert "sealgate serve engine" in result.output
+    assert f"sealgate --state {state} serve engine" in result.output
     return state
 
 
