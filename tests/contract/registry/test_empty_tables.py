@@ -18,7 +18,7 @@ def tables(request: pytest.FixtureRequest) -> Iterator[EmptyTables]:
     if url is None:
         server: PostgresServer = request.getfixturevalue("postgres")
         url = server.url
-    tables = EmptyTables(url)
+    tables = EmptyTables(url, ending=5.0)
     yield tables
     tables.drop()
 

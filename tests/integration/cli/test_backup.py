@@ -209,7 +209,7 @@ def test_an_answer_log_that_is_lost_for_good_is_followed_by_another(
     with pytest.raises(SealgateError, match="`sealgate log begin NEW-ORIGIN`"):
         harness.start()
     told = run(harness, "log", "begin", "house.localhost/answers-2")
-    assert "sealgate log begin --policy policy-2.signed.json" in told
+    assert " log begin --policy policy-2.signed.json" in told
     for file, number in (("policy-2.json", 1), ("policy-2.signed.json", 2)):
         key = str(harness.state / "roots" / f"root-{number}.key")
         chain = ("--policy", str(harness.state / "trust" / "policy.json"))

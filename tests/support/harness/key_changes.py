@@ -18,7 +18,7 @@ def rotate(harness: GatewayHarness, what: str, *options: str) -> None:
     """A draft, two signatures, an acceptance; the working folder takes the files."""
     version = document(harness)["version"]
     told = run(harness, "key", "rotate", what, *options)
-    assert f"sealgate policy accept policy-{version}.signed.json" in told
+    assert f" policy accept policy-{version}.signed.json" in told
     run(harness, "policy", "fetch")
     for file, number in ((f"policy-{version}.json", 2), (f"policy-{version}.signed.json", 3)):
         key = str(harness.state / "roots" / f"root-{number}.key")

@@ -38,7 +38,7 @@ _RESTART = """
 SELECT setval(format('%%I.%%I', schemaname, sequencename)::regclass, start_value, false)
 FROM pg_sequences WHERE schemaname = ANY(%(schemas)s)"""
 _CALLERS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %(name)s"
-# How long a connection that has been closed may take to end.
+# How long a connection that has been closed may take to end, before the schemas are given up.
 _ENDING_SECONDS = 0.5
 
 
@@ -50,8 +50,9 @@ class EmptyTables:
     A test whose connections stay, or that changes anything but rows, is the last in its schemas.
     """
 
-    def __init__(self, url: str) -> None:
-        """`url` is the server's."""
+    def __init__(self, url: str, ending: float = _ENDING_SECONDS) -> None:
+        """`url` is the server's. For so many seconds at most it waits until nobody is connected."""
+        self._ending = ending
         self._url = make_url(url).update_query_dict({"connect_timeout": "60"})
         self._engine: Engine = create_engine(
             make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool
@@ -93,7 +94,7 @@ class EmptyTables:
 
     def _reusable(self, connection: Connection) -> bool:
         """Whether nobody is connected, and the catalogue says what it did."""
-        deadline = time.monotonic() + _ENDING_SECONDS
+        deadline = time.monotonic() + self._ending
         while connection.exec_driver_sql(_CALLERS, {"name": self._name}).scalar():
             if time.monotonic() > deadline:
                 return False
