@@ -18,7 +18,7 @@ from benchmarks.screening.texts.screened import Scores, ScreenedTexts, publish
 from inference.text.tokens import Ids
 from publishing.calibration.screening_report import auroc
 
-ATTACKED = 150
+ATTACKED = 420
 MEAN, LEAST = 0.6, 0.45
 """Aimed at: what is caught at 5% of clean texts, over the attacks."""
 _WHY = "signals by others (WDR, FGWS, RDE) told less where they were tried"
