@@ -4,10 +4,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -40,6 +41,9 @@ _GOLDEN_SECONDS = 100.0
 # So often a caller whose prompt waits to be measured is looked at: it may have gone.
 _LOOK_SECONDS = 0.05
 _PLACE = "in-process, digest checked"
+# What versions that nobody closed leave behind. A garbage collector may run within any lock, also
+# those that starting and joining a thread take, so another thread does the closing.
+_LEFT: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ class GeneratorVersion(NoClassifier):
         self.measuring = threading.Lock()
         self._closed = False
         self._requests = self._dropped = 0
-        weakref.finalize(self, batches.close)
+        _closer()
+        weakref.finalize(self, _LEFT.put, batches.close)
 
     @classmethod
     def build(
@@ -236,6 +241,21 @@ class GeneratorVersion(NoClassifier):
         deadline = time.monotonic() + _GOLDEN_SECONDS
         with self.batches.answer(ids, Sampling(tokens), deadline) as answer:
             return list(answer)
+
+
+@cache
+def _closer() -> threading.Thread:
+    """The thread that closes what is left behind, once it is needed."""
+    thread = threading.Thread(target=_close_left, name="closer", daemon=True)
+    thread.start()
+    return thread
+
+
+def _close_left() -> None:
+    while True:
+        close = _LEFT.get()
+        with suppress(Exception):
+            close()
 
 
 def _suited(
