@@ -29,7 +29,8 @@ SIZES = (0.01, 0.05, 0.1, 0.2)
 """Bounds on the change of each place, as shares of the domain."""
 # A lead counts from this share of the largest on, which is far more than float32's rounding.
 _LEAST = 1e-3
-_MOST_NUMBERS = 4_000_000
+# Of rows whose bounds are in memory at once, and of numbers in what their leads weigh.
+_BATCH, _MOST_NUMBERS = 64, 4_000_000
 _LINEAR = ("Conv", "Gemm", "MatMul")
 # Of one tensor of rows: none of these falls anywhere where what it gets rises.
 _RISING = {
@@ -102,13 +103,13 @@ class RowBounds:
             if built.knows(entering):
                 break
             built.add(node)
-        names = built.of(entering)
+        names = built.shown(entering)
         session = Session.open(built.model(names), list(names))
         return cls(session, built.of(graph.row_input), weight, bias)
 
     def proved(self, low: Floats, high: Floats, y: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Whether all rows between low and high [n, ...] are of class y [n]: [n]."""
-        count = max(1, _MOST_NUMBERS // self.weight.size)
+        count = max(1, min(_BATCH, _MOST_NUMBERS // self.weight.size))
         parts = [slice(at, at + count) for at in range(0, len(y), count)]
         return np.concatenate([self._proved(low[at], high[at], y[at]) for at in parts])
 
@@ -141,7 +142,7 @@ def _last_layer(graph: MeasuredGraph, output: str) -> tuple[str, Floats, Floats]
         weight = node.value(1).T if node.attribute("transB", 0) else node.value(1)
         if node.has(2):
             bias = node.value(2)
-        return node.inputs[0], weight, np.broadcast_to(bias, weight.shape[1:])
+        return node.inputs[0], weight, np.broadcast_to(bias, (1, weight.shape[1]))[0]
     width = graph.tensors[output].fixed(1)
     return output, np.eye(width, dtype=np.float32), np.zeros(width, np.float32)
 
@@ -180,6 +181,11 @@ class _Bounds:
         if name not in self._known:
             raise UnboundedError(name)
         return self._known[name]
+
+    def shown(self, name: str) -> tuple[str, str]:
+        """The same under other names: what enters a single layer are the rows themselves."""
+        low, high = self.of(name)
+        return self._op("Identity", low), self._op("Identity", high)
 
     def add(self, node: MeasuredNode) -> None:
         """Bound what a node makes of rows. Raises: UnboundedError."""

@@ -76,6 +76,10 @@ GRAPHS = {
         node("MatMul", ["b", "w"], ["m"]),
         node("Add", ["m", "bias"], ["logits"]),
     ],
+    "a bias of one row": [
+        node("MatMul", ["x", "w"], ["m"]),
+        node("Add", ["m", "bias_row"], ["logits"]),
+    ],
     "from a constant": [
         node("Sub", ["c", "x"], ["a"]),
         node("Gemm", ["a", "w", "bias"], ["logits"]),
@@ -97,6 +101,7 @@ GRAPHS = {
 @pytest.mark.parametrize("size", [0.02, 0.1])
 def test_no_corner_turns_what_is_proved(name: str, size: float) -> None:
     constants = {"c": SIGNS / 4, "signs": SIGNS, "w": W, "bias": W[0], "most": np.float32(2.0)}
+    constants["bias_row"] = W[:1]
     read = {each for made in GRAPHS[name] for each in made.input}
     given = {each: np.asarray(value) for each, value in constants.items() if each in read}
     data = graph(GRAPHS[name], **given)
