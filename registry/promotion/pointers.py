@@ -7,7 +7,17 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, select
 
-from registry.listing import FIRST_PAGE, ListQuery, Page, number, presence, read_page, text, time
+from registry.listing import (
+    FIRST_PAGE,
+    ListQuery,
+    Page,
+    fitting,
+    number,
+    presence,
+    read_page,
+    text,
+    time,
+)
 from registry.models import Versions, check_model, check_version
 from registry.policy import FreshnessKeeper, PolicyBook, PolicyChain, open_own
 from registry.promotion.proposals import check_not_rejected, check_sequence, find_proposal
@@ -129,7 +139,8 @@ class Pointers:
     def history(
         self, model: str, alias: str | None = None, asked: ListQuery = FIRST_PAGE
     ) -> Page[PointerRecord]:
-        """Return a page of the moves of an alias, or of all aliases of the model, newest first.
+        """Return a page of the moves of an alias, or of all aliases of the model, newest first. A
+        page ends before its bundles have more than 2 MiB, but for its first move.
 
         Raises SealgateError: MODEL_UNKNOWN, ALIAS_UNKNOWN for an alias that never moved, or as
         `read_page`.
@@ -142,7 +153,10 @@ class Pointers:
                 check_model(connection, model)
                 if alias is not None and _newest(connection, model, alias) is None:
                     raise SealgateError(Reason.ALIAS_UNKNOWN, "the alias points at nothing")
-        return page.map(pointer_record)
+        rows, token = page.records, page.next_page_token
+        if (count := fitting(len(row["bundle"]) for row in rows)) < len(rows):
+            rows, token = rows[:count], asked.token(rows[count - 1]["entry"], *scope)
+        return Page(rows, token).map(pointer_record)
 
     def _find(self, digest: str) -> PointerRecord:
         with self._ledger.view() as connection:

@@ -44,6 +44,11 @@ from sealgate.trust.statements.covering import revoked_model
 
 MOST_COMMENTS = 50
 """Comments that one person may make on one proposal."""
+LARGEST_OF_ONE = 256 << 10
+LARGEST_COMMENTS = 1536 << 10
+"""Bytes of what one person, and all together, may say of a proposal. With approvals it must fit
+into a message (4 MiB): nobody could read it otherwise, nor approve it.
+"""
 MOST_ENDED = 200
 """Proposals that one person may end of aliases that have not moved since."""
 
@@ -123,8 +128,8 @@ class ProposalReplies:
         """Take in a comment; one that is known already changes nothing.
 
         1. The caller, of a person's role, has signed it (reasons of `open_own`).
-        2. The proposal is known (PROPOSAL_UNKNOWN), and the caller has not made too many comments
-           on it (COMMENTS_TOO_MANY).
+        2. The proposal is known (PROPOSAL_UNKNOWN), and the caller has made fewer than 50 comments
+           on it, and with this one at most 256 KiB, all at most 1.5 MiB (COMMENTS_TOO_MANY).
         """
         opened = Envelope.decode(envelope)
         claimed = Comment.decode(opened.payload).proposal
@@ -137,10 +142,7 @@ class ProposalReplies:
             same = select(COMMENTS.c.entry).where(COMMENTS.c.digest == opened.payload_digest)
             if unit.connection.scalar(same) is not None:
                 return read_proposal(unit.connection, claimed, unit.now)
-            here = (COMMENTS.c.proposal == claimed, COMMENTS.c.principal == principal)
-            count = unit.connection.scalar(select(func.count()).where(*here)) or 0
-            if count >= MOST_COMMENTS:
-                raise SealgateError(Reason.COMMENTS_TOO_MANY, f"{principal}: {count}")
+            _check_room(unit, claimed, principal, len(opened.encode()))
             self._add(unit, COMMENT_ADDED, opened, claimed)
             unit.commit()
         return self._read(claimed)
@@ -152,6 +154,17 @@ class ProposalReplies:
     def _read(self, digest: str) -> ProposalRecord:
         with self._ledger.view() as connection:
             return read_proposal(connection, digest, self._ledger.clock())
+
+
+def _check_room(unit: UnitOfWork, proposal: str, principal: str, size: int) -> None:
+    """Raises SealgateError(COMMENTS_TOO_MANY) where there is no room for `size` bytes more."""
+    told = func.coalesce(func.sum(func.length(COMMENTS.c.envelope)), 0)
+    query = select(func.count(), told).where(COMMENTS.c.proposal == proposal)
+    own = query.where(COMMENTS.c.principal == principal)
+    count, of_one = unit.connection.execute(own).one()
+    _, of_all = unit.connection.execute(query).one()
+    if count >= MOST_COMMENTS or of_one + size > LARGEST_OF_ONE or of_all + size > LARGEST_COMMENTS:
+        raise SealgateError(Reason.COMMENTS_TOO_MANY, f"{principal}: {count}")
 
 
 def _check_few_ended(unit: UnitOfWork, principal: str) -> None:

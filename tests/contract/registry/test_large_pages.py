@@ -1,4 +1,4 @@
-"""Pages of records that people filled: they end early, and nothing is left out."""
+"""Records and pages that people filled: pages end early, and nothing is left out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from registry.listing import ListQuery, Page, paging
+from registry.promotion import replies
+from sealgate.reasons import Reason
+from tests.support.builders.documents.people import refused
 from tests.support.harness.registry import RegistryHarness
 
 
@@ -48,3 +51,37 @@ def test_of_versions_with_much_evidence(
     assert tuple(record for page in found for record in page) == tuple(made)
     # Without evidence there is room for all.
     assert len(read("digits", ListQuery(200), signed=False).records) == len(made)
+
+
+def test_of_moves_with_large_bundles(
+    harness: RegistryHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = harness.publish()
+    made = [harness.release(version, number) for number in range(4)]
+    room = sum(len(record.bundle) for record in made[2:])
+    monkeypatch.setattr(paging, "LARGEST_PAGE", room)
+    history = harness.registry.pointers.history
+    for alias in ("production", None):
+
+        def read(asked: ListQuery, alias: str | None = alias) -> Page[Any]:
+            return history("digits", alias, asked)
+
+        found = pages(read)
+        assert [len(page) for page in found] == [2, 2]
+        assert [record for page in found for record in page] == made[::-1]
+
+
+@pytest.mark.parametrize("of", ["LARGEST_OF_ONE", "LARGEST_COMMENTS"])
+def test_comments_leave_room_for_approvals(
+    harness: RegistryHarness, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    proposal = harness.propose(harness.publish())
+    size = len(harness.comment(proposal.digest).comments[0])
+    monkeypatch.setattr(replies, of, 2 * size)
+    harness.comment(proposal.digest, text="See row 18.")
+    with refused(Reason.COMMENTS_TOO_MANY):
+        harness.comment(proposal.digest, text="See row 19.")
+    if of == "LARGEST_OF_ONE":
+        harness.comment(proposal.digest, "arne")
+    # What is known already needs no room.
+    assert len(harness.comment(proposal.digest).comments) >= 2
