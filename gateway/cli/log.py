@@ -42,6 +42,8 @@ from sealgate.trust.times import format_time, parse_time
 from sealgate.trust.transparency import log_vkey, note, origin_of
 from sealgate.trust.transparency.tiles import WIDTH
 
+# A gateway at work renews its freshness statement more often.
+_QUIET = timedelta(days=1)
 _NOT_ALL = 3
 """The exit status where another answer log has entries to prune."""
 _LINE = re.compile(r"(?m)^(origin|log_key|next_log_key|ml_dsa_key|database) *=.*\n")
@@ -60,18 +62,30 @@ Examples:
 )
 @click.option("--before", help="A time (RFC 3339, UTC), or an entry; default: as far as allowed.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option(
+    "--trust-clock",
+    is_flag=True,
+    help="Go on although the newest entry is more than a day from this machine's clock.",
+)
 @config_option
 @json_option
 @click.pass_context
 def prune(
-    ctx: click.Context, before: str | None, dry_run: bool, config: Path | None, as_json: bool
+    ctx: click.Context,
+    before: str | None,
+    dry_run: bool,
+    trust_clock: bool,
+    config: Path | None,
+    as_json: bool,
 ) -> None:
     """Remove old entries of this gateway's answer log, and what they commit to; keep their hashes.
 
     The gateway may run meanwhile. Every checkpoint and every proof stays valid. The registry's log
     first records what is pruned, in the name of operator:USER, the account that runs this. Entries
     younger than `[answers] retention_days` (184) are refused; the anchors in the registry's log
-    show the minimum age of an entry. Entries go in tiles of 256. Other answer logs that have
+    show the minimum age of an entry. A clock that is set ahead would make young entries old: where
+    the registry's newest entry is more than a day from this machine's clock, check the clock, and
+    confirm it with --trust-clock. Entries go in tiles of 256. Other answer logs that have
     entries old enough are listed as left, with the exit status 3: run this on their gateways.
     """
     now = datetime.now(UTC)
@@ -81,7 +95,7 @@ def prune(
     with closing(registry), opening("[answers] database", settings.answers.database):
         answers = Database.open(settings.answers.database, "answers")
         with closing(answers):
-            values = _prune(settings, registry, answers, before, now, dry_run)
+            values = _prune(settings, registry, answers, before, now, dry_run, trust_clock)
     show_fields(values, as_json)
     if isinstance(values["left"], list):
         ctx.exit(_NOT_ALL)
@@ -94,10 +108,13 @@ def _prune(
     before: str | None,
     now: datetime,
     dry_run: bool,
+    trust_clock: bool,
 ) -> dict[str, object]:
     signer = open_log_key(settings.registry)
     ledger = Ledger.join(registry, settings.registry.origin, signer, lambda: now)
     prunings = Prunings(ledger, f"operator:{getpass.getuser()}")
+    if not trust_clock:
+        _check_clock(now, prunings.newest())
     key = open_log_key(settings.answers)
     log = LogReader(answers, ANSWERS, lambda: log_vkey(settings.answers.origin, key))
     # The newest tile stays: by it the log knows how long it is.
@@ -121,6 +138,15 @@ def _prune(
         "first": max(size, first),
         "kept_since": format_time(cutoff),
     }
+
+
+def _check_clock(now: datetime, newest: datetime) -> None:
+    """Raises click.ClickException where gateways last wrote at quite another time than now."""
+    if abs(now - newest) > _QUIET:
+        raise click.ClickException(
+            f"this machine's clock says {format_time(now)}, and the registry's newest entry is of "
+            f"{format_time(newest)}: set the clock, or confirm it with --trust-clock"
+        )
 
 
 def _policy(settings: GatewayConfig, registry: Database) -> Policy:

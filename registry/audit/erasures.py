@@ -11,16 +11,19 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
-from registry.log.rows import inconsistent
-from registry.policy import PolicyBook, check_answer_log
+from registry.log.rows import inconsistent, leaves, next_index
+from registry.policy import PolicyBook, check_answer_log, stored_envelope
 from registry.state.events import ANSWERS_ANCHORED, LOG_PRUNED, SUBJECT_ERASED
 from registry.state.logged_state import LoggedPruning
-from registry.state.schema import ANCHORS, ERASURES, PRUNINGS
+from registry.state.schema import ANCHORS, ERASURES, LOG, PRUNINGS
 from registry.state.unit_of_work import Ledger, RepeatedRequest, RequestKey, UnitOfWork
 from registry.storage.database import Database
 from sealgate.reasons import Reason, SealgateError
+from sealgate.trust import canonical
+from sealgate.trust.dsse import Envelope
 from sealgate.trust.receipts.answer_entry import is_pseudonym
-from sealgate.trust.times import format_time
+from sealgate.trust.statements import Freshness
+from sealgate.trust.times import format_time, parse_time
 from sealgate.trust.transparency.tiles import WIDTH
 
 
@@ -169,6 +172,21 @@ class Prunings:
             most = max(0, (unit.connection.scalar(newest) or 0) - 1) // WIDTH * WIDTH
             allowed = min(most, _prunable(unit, origin, before))
             return max(0, allowed - pruned_of(unit.connection, origin))
+
+    def newest(self) -> datetime:
+        """Return the time of the newest entry of the registry's log, or of the freshness statement
+        where that is newer: by the clocks of the gateways. Raises SealgateError: LOG_INCONSISTENT,
+        DOCUMENT_MALFORMED.
+        """
+        with self._ledger.view() as connection:
+            size = next_index(connection, LOG)
+            told = [
+                canonical.decode(leaf)["time"]
+                for (leaf,) in leaves(connection, LOG, size - 1, size)
+            ]
+            if envelope := stored_envelope(connection):
+                told.append(Freshness.decode(Envelope.decode(envelope).payload).issued)
+        return max(map(parse_time, told))
 
     def pruned(self, origin: str) -> int:
         """Return how many entries of a log were to be pruned. Raises REGISTRY_UNAVAILABLE."""

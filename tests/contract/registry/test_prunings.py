@@ -204,6 +204,16 @@ def entries(harness: RegistryHarness) -> list[bytes]:
     return [leaf for block in log.entries(0, log.size()) for leaf in block]
 
 
+def test_the_newest_time_is_of_an_entry_or_a_statement(harness: RegistryHarness) -> None:
+    book = prunings(harness)
+    harness.now = NOW + timedelta(hours=5)
+    harness.registry.refresh()
+    assert book.newest() == harness.now
+    harness.now += timedelta(minutes=1)
+    harness.registry.refusals.count("gateway", ANSWER_LOG, {"CREDENTIAL_MISSING": 1})
+    assert book.newest() == harness.now
+
+
 def test_a_forged_anchor_prunes_nothing(harness: RegistryHarness, log: AnswerLog) -> None:
     """An intruder makes an anchor look older than its entry says."""
     from registry.state.schema import ANCHORS

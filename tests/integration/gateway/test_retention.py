@@ -66,11 +66,20 @@ def test_nothing_young_is_pruned(harness: GatewayHarness) -> None:
 
 
 @pytest.mark.usefixtures("later")
-def test_a_pruned_log_is_verified_and_goes_on(harness: GatewayHarness) -> None:
-    assert prune(harness, "--dry-run")["entries"] == 512
+def test_a_clock_far_from_the_newest_entry_prunes_nothing(harness: GatewayHarness) -> None:
+    for words in ((), ("--dry-run",), ("--before", "256")):
+        told = harness.command("log", "prune", *words)
+        assert told.exit_code != 0
+        assert "--trust-clock" in told.output
     assert harness.gateway.store.answers.reader.first() == 0
-    assert prune(harness, "--before", "300")["entries"] == 256
-    assert prune(harness)["entries"] == 256
+
+
+@pytest.mark.usefixtures("later")
+def test_a_pruned_log_is_verified_and_goes_on(harness: GatewayHarness) -> None:
+    assert prune(harness, "--trust-clock", "--dry-run")["entries"] == 512
+    assert harness.gateway.store.answers.reader.first() == 0
+    assert prune(harness, "--trust-clock", "--before", "300")["entries"] == 256
+    assert prune(harness, "--trust-clock")["entries"] == 256
     told = harness.command("audit", "verify", "--wait", "60", "--json")
     assert told.exit_code == 0, told.output
     found = {log["log"]: log for log in json.loads(told.stdout)}[answers(harness)]
@@ -164,13 +173,13 @@ def test_the_state_stays_where_it_is(harness: GatewayHarness, tmp_path: Path) ->
 
 @pytest.mark.usefixtures("later")
 def test_old_entries_of_other_gateways_are_left(harness: GatewayHarness) -> None:
-    assert harness.command("log", "prune").exit_code == 0
+    assert harness.command("log", "prune", "--trust-clock").exit_code == 0
     key, origin = PrivateKey.generate(), "house.localhost/answers-2"
     logs = document(harness)["logs"]
     logs["answers"].append(vkey(origin, key.public))
     accept(harness, logs=logs)
     note = sign_checkpoint(Checkpoint(origin, 300, bytes(32)), key)
     harness.gateway.store.registry.anchors.add("gateway", note)
-    told = harness.command("log", "prune", "--json")
+    told = harness.command("log", "prune", "--trust-clock", "--json")
     assert told.exit_code == 3, told.output
     assert json.loads(told.stdout)["left"] == [origin]
