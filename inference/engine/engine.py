@@ -190,7 +190,8 @@ class Engine:
         1. Verify the policies; they apply even if the rest is refused.
         2. Verify the statement of what is live now.
         3. Verify each pointer, and load its version unless it is loaded.
-        4. Save the rollback guard to disk, before anyone is answered from the new state.
+        4. Save the rollback guard to disk, before anyone is answered from the new state. Where that
+           fails, aliases do not move, but policies apply and what ends, ends.
         5. Publish the table, and release versions that no alias needs.
         """
         with self._updating:
@@ -211,11 +212,15 @@ class Engine:
                 for place in sorted({*snapshot.bundles, *moves.named()}):
                     moves.follow(place, snapshot.bundles.get(place), source)
                 # 4.
-                self._remember(moves.seen)
+                unsaved = self._remember(moves.seen)
+                if unsaved is not None:
+                    moves.hold(source)
             except SealgateError as refusal:
                 return UpdateResult(refused=refusal)
             # 5.
             self._publish(policies, moves.lives, moves.closed)
+            if unsaved is not None:
+                return UpdateResult(refused=unsaved)
             self.previous, self.ready_versions = moves.previous, moves.kept()
             return UpdateResult(tuple(moves.loaded), tuple(moves.rejected))
 
@@ -247,13 +252,13 @@ class Engine:
                 drained &= ready.close(left)
             return drained
 
-    def _remember(self, seen: RollbackGuard) -> None:
+    def _remember(self, seen: RollbackGuard) -> SealgateError | None:
+        """Save the rollback guard; return why it is not saved, if it is not."""
         try:
             self._seen.save(seen)
         except OSError as error:
-            raise SealgateError(
-                Reason.INTERNAL, f"cannot save the rollback guard: {error}"
-            ) from error
+            return SealgateError(Reason.INTERNAL, f"cannot save the rollback guard: {error}")
+        return None
 
     def _publish(
         self,

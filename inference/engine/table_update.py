@@ -118,6 +118,18 @@ class TableUpdate:
                     0, refusal.reason if away else Reason.VERSION_NOT_LIVE
                 )
 
+    def hold(self, source: Source) -> None:
+        """Take back every move: an alias keeps the version that it named before, for as long as
+        that was covered, unless the version ended or holds no more under the newest policy.
+        """
+        before, after = self._before, self.lives
+        self.lives, self.loaded = {}, []
+        for place, live in before.lives.items():
+            stands = place in after and _ended(live, self._trust) is None
+            if stands and self._still_holds(live, None, Reason.POINTER_STALE, source):
+                self.lives.setdefault(place, live)
+            self.closed.setdefault(place, ClosedAlias(0, Reason.VERSION_NOT_LIVE))
+
     def warm(self, place: Place, earlier: PointerBundle, source: Source) -> None:
         """Load the version of a previous pointer; nobody is answered by it. Raises
         SealgateError.

@@ -133,7 +133,7 @@ class RollbackGuardFile:
 
     def __init__(self, path: Path, seen: RollbackGuard) -> None:
         self._path = path
-        self.seen = seen
+        self.seen = self._saved = seen
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -157,11 +157,14 @@ class RollbackGuardFile:
         return RollbackGuardFile(path, self.seen)
 
     def save(self, seen: RollbackGuard) -> None:
-        """Save `seen` durably, before anyone acts on it. Raises OSError."""
-        if seen == self.seen:
+        """Save `seen` durably, before anyone acts on it. Raises OSError; this process remembers it
+        even then.
+        """
+        self.seen = seen
+        if seen == self._saved:
             return
         replace_file(self._path, seen.encode())
-        self.seen = seen
+        self._saved = seen
 
 
 def _digests(value: Any) -> frozenset[str]:
