@@ -34,6 +34,14 @@ MOST_FILES = 1000
 CONVERT = f"{__name__}:convert"
 IMPORT = "urn:sealgate:import:mlflow:v1"
 _LARGEST = 1 << 20
+_DEEPEST = 64
+# Of a value without quotes, which may be a number.
+_LONGEST = 2048
+_OPENING = (
+    *(yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken),
+    *(yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken),
+)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 _ADDED = 16 << 20
 # A tree's node takes more room in ONNX than in xgboost's own form.
 _GROWTH = 8
@@ -120,15 +128,28 @@ def _document(content: bytes) -> dict[str, Any]:
     try:
         if len(content) > _LARGEST:
             raise ValueError("it is larger than a mebibyte")
-        # Aliases can make a small file a huge document.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(content.decode())):
-            raise ValueError("it has aliases")
+        _check_tokens(content.decode())
         value = yaml.safe_load(content)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SealgateError(Reason.FORMAT_REFUSED, f"MLmodel: {str(error)[:200]}") from error
     if not isinstance(value, dict) or not isinstance(value.get("flavors"), dict):
         raise SealgateError(Reason.FORMAT_REFUSED, "MLmodel names no flavours")
     return value
+
+
+def _check_tokens(text: str) -> None:
+    """Raises ValueError for what takes more than its size: aliases, which can make a small file a
+    huge document; deep nesting, and long numbers, of which yaml's time grows with the square.
+    """
+    depth = 0
+    for token in yaml.scan(text):
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if isinstance(token, yaml.AliasToken):
+            raise ValueError("it has aliases")
+        if depth > _DEEPEST:
+            raise ValueError("it is nested too deep")
+        if isinstance(token, yaml.ScalarToken) and token.plain and len(token.value) > _LONGEST:
+            raise ValueError("it has a long value without quotes")
 
 
 def _flavour(document: Mapping[str, Any]) -> tuple[str, str]:

@@ -146,3 +146,16 @@ def test_what_is_no_mlmodel_file_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(SealgateError) as refused:
         read_mlflow(tmp_path, Confinement())
     assert refused.value.reason is Reason.FORMAT_REFUSED
+
+
+@pytest.mark.parametrize(
+    "value", ["0x" + "f" * 20_000, "1" + ":59" * 200_000, "[" * 300_000, "\n" + "? " * 300_000]
+)
+def test_values_whose_reading_takes_long_are_refused(tmp_path: Path, value: str) -> None:
+    """Such an integer was read, and then ended the command with a trace; brackets took hours."""
+    (tmp_path / "MLmodel").write_text(f"flavors: {{onnx: {{data: model.onnx}}}}\nrun_id: {value}\n")
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(SealgateError) as refused:
+        read_mlflow(tmp_path, Confinement())
+    assert refused.value.reason is Reason.FORMAT_REFUSED
+    assert "MLmodel: it " in refused.value.detail
