@@ -4,6 +4,7 @@
    configuration asks for.
 2. Weights are safetensors, read in place: they are in memory once.
 3. The tokenizer is `tokenizer.json` alone, whatever class the folder names.
+4. The chat template is run in a confined worker; see `chat_template`.
 """
 
 import json
@@ -13,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
 from tokenizers import Tokenizer
 from transformers import (
     AutoConfig,
     GenerationConfig,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
 )
 
 from generation.config import GenerationSettings
 from generation.models.architectures import FAMILIES, AnswerBatches, ModelFamily, Said
+from generation.models.chat_template import ChatTemplate
 from generation.models.folder import check_config, check_index, ends_of, template_of
 from generation.models.int8 import round_weights
 from generation.models.split import SplitBatches, SplitDecoder
@@ -58,7 +58,7 @@ class LanguageModel:
         self,
         model: Any,
         tokenizer: Tokenizer,
-        template: PreTrainedTokenizerFast | None,
+        template: ChatTemplate | None,
         ends: Sequence[int],
         family: ModelFamily,
     ) -> None:
@@ -69,7 +69,7 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self._template = template
         added = tokenizer.get_added_tokens_decoder()
-        written = str(template.chat_template) if template else ""
+        written = template.text if template else ""
         self.marks = marks_of(((each.content, each.special) for each in added.values()), written)
         found = {number for number, token in added.items() if token.content in self.marks}
         # Letters that it does not know become it, which ends nothing.
@@ -93,7 +93,7 @@ class LanguageModel:
         configuration, in place of this one.
 
         Raises SealgateError: CHECKPOINT_REFUSED, FILE_TOO_LARGE; as `attend`; ENGINE_UNSUITABLE
-        where it does not come apart.
+        where it does not come apart; as `ChatTemplate.write` where the template comes to no end.
         """
         settings = check_config((folder / CONFIG).read_bytes())
         family = FAMILIES[settings["model_type"]]
@@ -181,10 +181,11 @@ class LanguageModel:
 
     def cut(self, asked: SamplingRequest, most: int) -> TokenizedPrompt:
         """A prompt in tokens. Raises: TENSOR_TEXT for text that is not UTF-8, holds a NUL or has no
-        tokens; CHAT_MALFORMED; PROMPT_TOO_LONG for more than `most`.
+        tokens; CHAT_MALFORMED; PROMPT_TOO_LONG for more than `most`; as `ChatTemplate.write`.
         """
         # No token is longer than this many bytes on average, not even in a text of one word.
-        if len(asked.prompt) > 64 * most:
+        longest = 64 * most
+        if len(asked.prompt) > longest:
             raise SealgateError(Reason.PROMPT_TOO_LONG, f"{len(asked.prompt)} bytes")
         try:
             text = asked.prompt.decode("utf-8")
@@ -192,18 +193,18 @@ class LanguageModel:
             raise SealgateError(Reason.TENSOR_TEXT, "a prompt is not UTF-8") from None
         if "\0" in text:
             raise SealgateError(Reason.TENSOR_TEXT, "a prompt holds a NUL")
-        contents, messages = [text], []
+        contents, plain = [text], ""
         if asked.is_chat:
             messages = self._messages(text)
             contents = [message["content"] for message in messages]
-            text = self._rendered(messages)
+            text, plain = self._rendered(longest, messages, _without_words(messages))
         found = self.tokenizer.encode(text, add_special_tokens=not asked.is_chat)
         ids: list[int] = found.ids
         if not ids:
             raise SealgateError(Reason.TENSOR_TEXT, "a prompt has no tokens")
         if len(ids) > most:
             raise SealgateError(Reason.PROMPT_TOO_LONG, f"{len(ids)} tokens")
-        if asked.is_chat and self._marks_in(ids) != self._marks_of_template(messages):
+        if asked.is_chat and self._marks_in(ids) != self._marks_of(plain):
             # Where a template puts nothing between two messages, each may hold half of one.
             raise SealgateError(
                 Reason.CHAT_MALFORMED, "messages together contain a token that separates them"
@@ -234,43 +235,33 @@ class LanguageModel:
         """Whether the template writes what is said in a role, behind what a user says."""
         told = [{"role": _USER, "content": _PLAIN}, {"role": role, "content": _TOLD}]
         try:
-            return _TOLD in self._applied(told)
-        except SealgateError:
+            return self._template is not None and _TOLD in self._template.write([told])[0]
+        except SealgateError as refusal:
+            # Templates refuse roles that they do not know.
+            if refusal.reason is not Reason.CHAT_MALFORMED:
+                raise
             return False
 
-    def _rendered(self, messages: list[dict[str, str]]) -> str:
-        """A chat as the template writes it: what was fetched as a tool's, if it knows of tools, and
-        else as the user's.
+    def _rendered(self, longest: int, *chats: list[dict[str, str]]) -> list[str]:
+        """Chats as the template writes them: what was fetched as a tool's, if it knows of tools,
+        and else as the user's.
         """
-        return self._applied(
+        if self._template is None:
+            raise SealgateError(Reason.CHAT_MALFORMED)
+        told = [
             [
                 {**message, "role": self._fetched} if message["role"] in FETCHED else message
                 for message in messages
             ]
-        )
-
-    def _applied(self, messages: list[dict[str, str]]) -> str:
-        if self._template is None:
-            raise SealgateError(Reason.CHAT_MALFORMED)
-        try:
-            rendered: str = self._template.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True
-            )
-        except (TemplateError, ValueError, TypeError) as error:
-            # Templates refuse orders of roles that they do not know.
-            raise SealgateError(Reason.CHAT_MALFORMED, str(error)) from error
-        return rendered
+            for messages in chats
+        ]
+        return self._template.write(told, longest)
 
     def _marks_in(self, ids: Iterable[int]) -> list[int]:
         return [number for number in ids if number in self._mark_ids]
 
-    def _marks_of_template(self, messages: list[dict[str, str]]) -> list[int]:
-        """The tokens that part messages of these roles, whatever the messages say."""
-        plain = [
-            {**message, "content": _PLAIN if message["content"].strip() else message["content"]}
-            for message in messages
-        ]
-        text = self._rendered(plain)
+    def _marks_of(self, text: str) -> list[int]:
+        """The tokens in a text that part messages."""
         return self._marks_in(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def _holds_mark(self, content: str) -> bool:
@@ -301,6 +292,14 @@ def _whole(folder: Path, config: Any, family: ModelFamily, precision: str) -> Pr
     # Penalties that a folder may configure are not supported.
     model.generation_config = GenerationConfig()
     return model
+
+
+def _without_words(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Messages of the same roles that say next to nothing, but for those that said nothing."""
+    return [
+        {**message, "content": _PLAIN if message["content"].strip() else message["content"]}
+        for message in messages
+    ]
 
 
 def _letters_of(contents: Iterable[str], text: str) -> bytes:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from transformers import GenerationConfig, PreTrainedTokenizerFast
+from transformers import GenerationConfig
 
-from inference.llm.terms import ARCHITECTURES, CONFIG, INDEX, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS
+from generation.models.chat_template import ChatTemplate
+from inference.llm.terms import ARCHITECTURES, CONFIG, INDEX, TOKENIZER_CONFIG, WEIGHTS
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust import canonical, fields
 
@@ -52,8 +53,8 @@ def check_index(folder: Path) -> None:
         raise ValueError(f"{INDEX} names other files than weights")
 
 
-def template_of(folder: Path) -> PreTrainedTokenizerFast | None:
-    """What writes chats, where the folder has a template; it runs in jinja's sandbox."""
+def template_of(folder: Path) -> ChatTemplate | None:
+    """What writes chats, where the folder has a template."""
     path = folder / TOKENIZER_CONFIG
     described = json.loads(path.read_bytes()) if path.exists() else {}
     text = described.get("chat_template") if isinstance(described, dict) else None
@@ -61,9 +62,7 @@ def template_of(folder: Path) -> PreTrainedTokenizerFast | None:
         return None
     found = {name: _text_of(described.get(name)) for name in ("bos_token", "eos_token")}
     tokens = {name: token for name, token in found.items() if token is not None}
-    return PreTrainedTokenizerFast(
-        tokenizer_file=str(folder / TOKENIZER), chat_template=text, **tokens
-    )
+    return ChatTemplate(text, tokens)
 
 
 def _text_of(token: Any) -> str | None:

@@ -2,19 +2,18 @@
 
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from transformers import PreTrainedModel
 
 from generation.config import GenerationSettings
 from generation.models.architectures import AnswerBatches
+from generation.models.closing import close_when_collected
 from generation.models.decoder import LanguageModel
 from generation.models.folder import GoldenAnswers
 from generation.models.perplexity import float32_reference, score
@@ -41,9 +40,6 @@ _GOLDEN_SECONDS = 100.0
 # So often a caller whose prompt waits to be measured is looked at: it may have gone.
 _LOOK_SECONDS = 0.05
 _PLACE = "in-process, digest checked"
-# What versions that nobody closed leave behind. A garbage collector may run within any lock, also
-# those that starting and joining a thread take, so another thread does the closing.
-_LEFT: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +79,7 @@ class GeneratorVersion(NoClassifier):
         self.measuring = threading.Lock()
         self._closed = False
         self._requests = self._dropped = 0
-        _closer()
-        weakref.finalize(self, _LEFT.put, batches.close)
+        close_when_collected(self, batches.close)
 
     @classmethod
     def build(
@@ -241,21 +236,6 @@ class GeneratorVersion(NoClassifier):
         deadline = time.monotonic() + _GOLDEN_SECONDS
         with self.batches.answer(ids, Sampling(tokens), deadline) as answer:
             return list(answer)
-
-
-@cache
-def _closer() -> threading.Thread:
-    """The thread that closes what is left behind, once it is needed."""
-    thread = threading.Thread(target=_close_left, name="closer", daemon=True)
-    thread.start()
-    return thread
-
-
-def _close_left() -> None:
-    while True:
-        close = _LEFT.get()
-        with suppress(Exception):
-            close()
 
 
 def _suited(

@@ -30,7 +30,7 @@ _SYSTEM = (
     *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"),
     *("/proc/cpuinfo", "/sys/devices", "/sys/bus/pci", "/sys/class/drm", "/dev/urandom"),
 )
-_OURS = ("sealgate", "registry", "inference", "publishing")
+_OURS = ("sealgate", "registry", "inference", "publishing", "generation")
 
 
 @dataclass(frozen=True, slots=True)

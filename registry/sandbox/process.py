@@ -110,17 +110,22 @@ class _Watch(threading.Thread):
     """Ends a process that takes too long, writes too much or has too many threads."""
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", scratch: Path, limits: SandboxLimits
+        self,
+        process: "subprocess.Popen[bytes]",
+        scratch: Path,
+        limits: SandboxLimits,
+        look: float,
     ) -> None:
         super().__init__(name="worker-watch", daemon=True)
         self._process, self._scratch, self._limits = process, scratch, limits
+        self._look = look
         self._over = threading.Event()
         self.exceeded = ""
 
     def run(self) -> None:
         end = time.monotonic() + self._limits.seconds
         looks = itertools.count()
-        while not self._over.wait(_LOOK):
+        while not self._over.wait(self._look):
             if time.monotonic() > end:
                 self.exceeded = f"it took more than {self._limits.seconds} seconds"
             elif _threads(self._process.pid) > self._limits.threads:
@@ -144,11 +149,13 @@ def start(
     *,
     unsafe: bool = False,
     descriptors: Collection[int] = (),
+    look: float = _LOOK,
 ) -> Iterator[Worker]:
     """A worker at `task` with `request`; it is gone when the block ends, however that ends.
 
     With `unsafe`, it starts also where this system cannot shut it in. Of our open files it has
-    those of `descriptors`, under the same numbers. The time limit counts from its start, and so
+    those of `descriptors`, under the same numbers. Its time, files and threads are looked at every
+    `look` seconds. The time limit counts from its start, and so
     includes the second that it may take to load its libraries.
     """
     scratch = Path(tempfile.mkdtemp(prefix="sealgate-worker-"))
@@ -157,7 +164,7 @@ def start(
             handed.write(request)
             handed.seek(0)
             process = _spawn(task, handed, scratch, limits, unsafe, descriptors)
-        watch = _Watch(process, scratch, limits)
+        watch = _Watch(process, scratch, limits, look)
         watch.start()
         with process:
             try:

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from generation.models.architectures import CausalFamily
+from generation.models.chat_template import ChatTemplate
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.reasons import Reason
@@ -26,8 +26,7 @@ def decoder() -> LanguageModel:
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens(["<unk>", END, START])
-    template = PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=TEMPLATE)
-    return LanguageModel(None, tokenizer, template, [1], CausalFamily())
+    return LanguageModel(None, tokenizer, ChatTemplate(TEMPLATE, {}), [1], CausalFamily())
 
 
 def read(decoder: LanguageModel, *messages: tuple[str, str]) -> list[int]:

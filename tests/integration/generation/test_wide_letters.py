@@ -4,9 +4,9 @@ import json
 
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from generation.models.architectures import CausalFamily
+from generation.models.chat_template import ChatTemplate
 from generation.models.decoder import LanguageModel
 from inference.llm.request import Sampling, SamplingRequest
 from sealgate.reasons import Reason, SealgateError
@@ -25,8 +25,7 @@ def decoder() -> LanguageModel:
     tokenizer.add_special_tokens(
         [AddedToken(word, special=True, normalized=True) for word in (UNKNOWN, END, START)]
     )
-    template = PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=TEMPLATE)
-    return LanguageModel(None, tokenizer, template, [1], CausalFamily())
+    return LanguageModel(None, tokenizer, ChatTemplate(TEMPLATE, {}), [1], CausalFamily())
 
 
 def read(decoder: LanguageModel, content: str) -> list[int]:

@@ -38,7 +38,7 @@ SURFACES = {
     "generation.batching": "answer_loop attention_windows causal_batches sampling step_batches",
     "generation.cli": "",
     "generation.models": (
-        "architectures attention_reach decoder folder int8 perplexity split suffixes"
+        "architectures attention_reach closing decoder folder int8 perplexity split suffixes"
     ),
     "generation.publishing": "builder watermark window_choice",
     "generation.serving": "generator_server replay",
