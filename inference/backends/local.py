@@ -12,9 +12,11 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from inference.backends.load_limit import LOAD_SECONDS, LoadLimit
 from inference.batching import NO_BOUNDS, OperatorBounds
 from inference.engine import (
     FileSource,
@@ -49,8 +51,10 @@ class LocalLoader:
         cpu: CpuSettings,
         bounds: OperatorBounds = NO_BOUNDS,
         settings: RuntimeSettings = ON_CPU,
+        load_seconds: float = LOAD_SECONDS,
     ) -> None:
         """`bounds` limit the batching of versions; `settings` choose the execution provider.
+        A version may take `load_seconds` to load.
 
         Raises: ConfigError if the provider is not available.
         """
@@ -61,22 +65,27 @@ class LocalLoader:
         self._bounds = bounds
         self._running = RunSettings(settings, CorePool(cpu.cores // cpu.threads_per_run))
         self._watchdog = Watchdog()
+        self._limit: LoadLimit[ReadyVersion] = LoadLimit(load_seconds)
 
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `VersionLoader`. Raises SealgateError as `read_files` and `ReadyVersion.build` do."""
+        """See `VersionLoader`. Raises SealgateError as `read_files`, `ReadyVersion.build` and
+        `LoadLimit.load` do.
+        """
         if loaded is not None:
             return loaded
+        digest = cleared.pointer.digest
 
-        def build() -> ReadyVersion:
-            files = read_files(cleared.manifest, source)
-            digest = cleared.pointer.digest
+        def made(files: Mapping[str, bytes]) -> ReadyVersion:
             return ReadyVersion.build(
                 digest, files, self._cpu, bounds=self._bounds, running=self._running
             )
 
-        version = build()
+        def build() -> ReadyVersion:
+            return made(read_files(cleared.manifest, source))
+
+        version = self._limit.load(digest, partial(made, read_files(cleared.manifest, source)))
         if self._running.settings.provider != CPU:
             _log.info("%s runs %s", version.digest, version.engine)
         seconds = self._bounds.run_seconds(version.config.name)

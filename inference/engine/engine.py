@@ -188,7 +188,7 @@ class Engine:
         """Bring the live table up to the registry's state, as far as the state can be verified.
 
         1. Verify the policies; they apply even if the rest is refused.
-        2. Verify the statement of what is live now.
+        2. Verify the statement of what is live now. What it ends, ends before anything is loaded.
         3. Verify each pointer, and load its version unless it is loaded.
         4. Save the rollback guard to disk, before anyone is answered from the new state. Where that
            fails, aliases do not move, but policies apply and what ends, ends.
@@ -205,10 +205,13 @@ class Engine:
                 self._publish(policies, self._table.lives, self._table.closed)
                 # 2.
                 trust = establish(policies, snapshot.freshness, now)
-                # 3.
                 moves = TableUpdate(
                     trust, self._table, self.previous, self.ready_versions, self._loader
                 )
+                if moves.ended:
+                    self._remember(trust.seen)
+                    self._publish(policies, dict(moves.lives), moves.closed)
+                # 3.
                 for place in sorted({*snapshot.bundles, *moves.named()}):
                     moves.follow(place, snapshot.bundles.get(place), source)
                 # 4.

@@ -84,6 +84,7 @@ class TableUpdate:
             place: ClosedAlias(table.lives[place].version, reason)
             for place, reason in ended.items()
         }
+        self.ended = frozenset(ended)
         self.loaded: list[Place] = []
         self.rejected: list[RejectedPointer] = []
 

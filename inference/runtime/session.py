@@ -7,6 +7,7 @@ refused before onnxruntime sees it.
 
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
@@ -103,10 +104,24 @@ _SHRINK = "memory.enable_memory_arena_shrinkage"
 _NAME = "graph.onnx"
 
 
+_sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()
+_sessions_lock = threading.Lock()
+
+
 class Session:
     """One loaded graph. Several threads may run it at once."""
 
-    __slots__ = ("_arenas", "_bound", "_outputs", "_runs", "_session", "_tight", "inputs", "place")
+    __slots__ = (
+        "__weakref__",
+        "_arenas",
+        "_bound",
+        "_outputs",
+        "_runs",
+        "_session",
+        "_tight",
+        "inputs",
+        "place",
+    )
 
     def __init__(
         self,
@@ -128,6 +143,8 @@ class Session:
         self._tight = False
         self.inputs = frozenset(value.name for value in session.get_inputs())
         self.place = place
+        with _sessions_lock:
+            _sessions.add(self)
 
     @classmethod
     def open(
@@ -180,12 +197,13 @@ class Session:
 
         They end after their current operator.
         """
-        ended = 0
-        for options, began in list(self._runs.values()):
-            if began < before and not options.terminate:
-                options.terminate = True
-                ended += 1
-        return ended
+        late = [options for options, began in list(self._runs.values()) if began < before]
+        return sum(map(_end, late))
+
+    def end_run_of(self, thread: int) -> int:
+        """Tell the run of a thread, by its identifier, to end; returns how many there were."""
+        options, _ = self._runs.get(thread, (None, 0.0))
+        return int(options is not None and _end(options))
 
     def _refusal(self, error: Exception, options: onnxruntime.RunOptions) -> SealgateError:
         detail = f"onnxruntime: {error}"
@@ -195,6 +213,21 @@ class Session:
             self._tight = bool(self._arenas)
             return SealgateError(Reason.OUT_OF_MEMORY, detail)
         return SealgateError(Reason.INTERNAL, detail)
+
+
+def end_runs_of(thread: int) -> int:
+    """Tell all runs of a thread to end, as `Session.end_run_of`; returns how many."""
+    with _sessions_lock:
+        sessions = list(_sessions)
+    return sum(session.end_run_of(thread) for session in sessions)
+
+
+def _end(options: onnxruntime.RunOptions) -> bool:
+    """Whether the run was not told before."""
+    if options.terminate:
+        return False
+    options.terminate = True
+    return True
 
 
 def scalar(value: float) -> npt.NDArray[np.float32]:

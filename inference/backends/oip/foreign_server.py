@@ -12,6 +12,7 @@ import logging
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import Message
 
+from inference.backends.load_limit import LoadLimit
 from inference.batching import NO_BOUNDS, OperatorBounds
 from inference.engine import (
     FileSource,
@@ -258,14 +260,15 @@ class OipLoader:
         self._settings = settings
         self._cpu = cpu
         self._server = OipServer(settings)
+        self._limit: LoadLimit[ReadyVersion] = LoadLimit()
         self._place = f'foreign "{settings.name}", digest not checked there'
 
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `VersionLoader`. Raises SealgateError as `read_files` and `ReadyVersion.build` do,
-        and: ENGINE_UNAVAILABLE if the server is unreachable or does not serve the version yet;
-        ANSWER_MALFORMED; GOLDEN_MISMATCH; ENGINE_UNSUITABLE for a text model.
+        """See `VersionLoader`. Raises SealgateError as `read_files`, `ReadyVersion.build` and
+        `LoadLimit.load` do, and: ENGINE_UNAVAILABLE if the server is unreachable or does not serve
+        the version yet; ANSWER_MALFORMED; GOLDEN_MISMATCH; ENGINE_UNSUITABLE for a text model.
         """
         if loaded is not None:
             return loaded
@@ -287,7 +290,8 @@ class OipLoader:
         serving = ServingTarget(
             model, settings.lanes, self._place, tolerance=off, company=off, arithmetic=""
         )
-        ready = ReadyVersion.build(pointer.digest, files, self._cpu, serving, self._bounds)
+        parts = pointer.digest, files, self._cpu, serving, self._bounds
+        ready = self._limit.load(pointer.digest, partial(ReadyVersion.build, *parts))
         _log.warning(
             "%s version %d, %s, runs as %r %r in %s: its golden answers come out within %g",
             *(pointer.model, pointer.version, pointer.digest, *named),

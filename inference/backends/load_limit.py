@@ -1,0 +1,58 @@
+"""Bounds how long a version may take to load.
+
+A version is run while it is loaded: on its golden inputs, and with constants. Whoever approved it
+saw none of its operators, and one loop without an end would keep an engine from following the
+registry any more, so that no revocation would arrive.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import Generic, TypeVar
+
+from inference.runtime.session import end_runs_of
+from sealgate.reasons import Reason, SealgateError
+
+_log = logging.getLogger(__name__)
+
+LOAD_SECONDS = 600.0
+"""Large models take a minute, and some providers minutes to compile one."""
+
+T = TypeVar("T")
+
+
+class LoadLimit(Generic[T]):
+    """Loads in threads of their own. What took too long once is not tried again here."""
+
+    def __init__(self, seconds: float = LOAD_SECONDS) -> None:
+        self._seconds = seconds
+        self._hung: set[str] = set()
+
+    def load(self, digest: str, build: Callable[[], T]) -> T:
+        """What `build` makes of the version of `digest`.
+
+        Raises SealgateError(RUN_HUNG) where it takes too long, and what `build` raises.
+        """
+        if digest in self._hung:
+            raise SealgateError(Reason.RUN_HUNG, "it did not load in time before")
+        found: Future[T] = Future()
+        thread = threading.Thread(target=_settle, args=(found, build), name="load", daemon=True)
+        thread.start()
+        wait([found], self._seconds)
+        if not found.done():
+            self._hung.add(digest)
+            ended = end_runs_of(thread.ident or 0)
+            _log.error(
+                "%s did not load within %s s: %d runs were told to end",
+                *(digest, self._seconds, ended),
+            )
+            raise SealgateError(Reason.RUN_HUNG, f"it did not load within {self._seconds} s")
+        return found.result()
+
+
+def _settle(found: "Future[T]", build: Callable[[], T]) -> None:
+    try:
+        found.set_result(build())
+    except BaseException as error:
+        found.set_exception(error)
