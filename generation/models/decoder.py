@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from transformers import (
     AutoConfig,
     GenerationConfig,
@@ -198,7 +198,7 @@ class LanguageModel:
             messages = self._messages(text)
             contents = [message["content"] for message in messages]
             text, plain = self._rendered(longest, messages, _without_words(messages))
-        found = self.tokenizer.encode(text, add_special_tokens=not asked.is_chat)
+        found = self._encoded(text, special=not asked.is_chat)
         ids: list[int] = found.ids
         if not ids:
             raise SealgateError(Reason.TENSOR_TEXT, "a prompt has no tokens")
@@ -262,7 +262,7 @@ class LanguageModel:
 
     def _marks_of(self, text: str) -> list[int]:
         """The tokens in a text that part messages."""
-        return self._marks_in(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        return self._marks_in(self._encoded(text).ids)
 
     def _holds_mark(self, content: str) -> bool:
         """Whether a token that parts messages stands in the text, or in what the tokenizer makes of
@@ -270,8 +270,18 @@ class LanguageModel:
         """
         if any(mark in content for mark in self.marks):
             return True
-        ids = self.tokenizer.encode(content, add_special_tokens=False).ids
-        return not self._mark_ids.isdisjoint(ids)
+        return not self._mark_ids.isdisjoint(self._encoded(content).ids)
+
+    def _encoded(self, text: str, special: bool = False) -> Encoding:
+        """Raises TENSOR_TEXT where the library fails, as a pattern does that looks back too often;
+        panics of its Rust code are no `Exception`.
+        """
+        try:
+            return self.tokenizer.encode(text, add_special_tokens=special)
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
+                raise
+            raise SealgateError(Reason.TENSOR_TEXT, f"tokenizer: {str(error)[:200]}") from error
 
 
 def _whole(folder: Path, config: Any, family: ModelFamily, precision: str) -> PreTrainedModel:

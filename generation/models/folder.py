@@ -20,6 +20,7 @@ TYPE = "sealgate/generator-golden/v1"
 TOKENS = 16
 """How many tokens of each answer are kept."""
 _MOST = 64
+_MOST_LAYERS = 1024
 
 
 def check_config(data: bytes) -> dict[str, Any]:
@@ -42,6 +43,10 @@ def check_config(data: bytes) -> dict[str, Any]:
         raise SealgateError(
             Reason.CHECKPOINT_REFUSED, f"{CONFIG} asks for more than its architecture"
         )
+    # Each is built before the weights are read, and takes a millisecond and some kilobytes.
+    layers = (value for name, value in config.items() if name.endswith("layers"))
+    if any(isinstance(count, int) and count > _MOST_LAYERS for count in layers):
+        raise SealgateError(Reason.CHECKPOINT_REFUSED, f"{CONFIG} has too many layers")
     return config
 
 
