@@ -1,6 +1,5 @@
 """A whole installation for tests: real keys, a real gateway on loopback, people who act on it."""
 
-import functools
 import itertools
 import re
 import shutil
@@ -16,17 +15,12 @@ import grpc
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from safetensors.numpy import load_file
 
 from demo.questions import question
 from demo.stage import free_ports
 from gateway.app import Gateway, build
 from gateway.config.document import GatewayConfig
 from gateway.config.sections import GatewayLimits
-from inference.model.config import ModelConfig
-from publishing.calibration.detector_fit import fit
-from publishing.calibration.probe import Probe
-from publishing.worker_tasks.forward import ResponseGraph
 from sealgate.cli.main import main
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.promotion.documents import Governance
@@ -37,14 +31,13 @@ from sealgate.setup.installation import Installation, InstalledScreening, Ports
 from sealgate.v1.log_pb2_grpc import LogServiceStub
 from sealgate.v1.registry_pb2 import Proposal
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
+from tests.support.builders.models.calm_rows import calm_rows
 from tests.support.harness import shared_run
 from tests.support.harness.made_versions import made_once
 
 ROOT = Path(__file__).parents[3]
 MODELS = ROOT / "demo" / "models"
 DATA = ROOT / "demo" / "data"
-# By how much a row of `rows` scores at least below the threshold.
-_FAR = 2.0
 # In seconds.
 PATIENCE = 60.0
 
@@ -234,47 +227,13 @@ def rows(model: str = "digits", count: int = 1) -> np.ndarray:
     They are twenty, over and over: those that score furthest below the threshold of `suspect`. A
     watermark's key is random, and so are, within their bound, the false alarms near the threshold.
     """
-    return np.resize(_calmest(model)[0], (count, _calmest(model)[0].shape[1]))
+    found, _ = calm_rows(model)
+    return np.resize(found, (count, found.shape[1]))
 
 
 def labels(model: str = "digits", count: int = 1) -> np.ndarray:
     """The classes of `rows`."""
-    return np.resize(_calmest(model)[1], count)
-
-
-@functools.cache
-def _calmest(model: str) -> tuple[np.ndarray, np.ndarray]:
-    return shared_run.value_once(f"calmest-{model}", lambda: _find_calmest(model))
-
-
-def _find_calmest(model: str) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that every version of the model scores furthest below its own threshold.
-
-    Of the half that the versions are surest of: there the INT8 and the float32 answer agree.
-    """
-    data = load_file(DATA / f"{model}.safetensors")
-    inputs = data["x_test"].astype(np.float32)
-    folders = sorted(MODELS.glob(f"{model}*"))
-    sureness, scores = zip(*(_measured(folder, data, inputs) for folder in folders), strict=True)
-    sure = np.argsort(-np.min(sureness, axis=0), kind="stable")[: len(inputs) // 2]
-    order = sure[np.argsort(np.max(scores, axis=0)[sure], kind="stable")[:20]]
-    assert np.max(scores, axis=0)[order].max() < -_FAR, model
-    return inputs[order], data["y_test"][order]
-
-
-def _measured(
-    folder: Path, data: dict[str, np.ndarray], inputs: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """How sure the model is of each row, and by how much the row's score is above the threshold of
-    `suspect`: by a detector fitted as publishing fits it, to the model without a watermark.
-    """
-    config = ModelConfig.decode((folder / "model.json").read_bytes())
-    probe = Probe.of(ResponseGraph.of((folder / "response.onnx").read_bytes()), config)
-    slices = (data[name].astype(np.float32) for name in ("x_fit", "x_calibration"))
-    detector = fit(probe, *slices, np.random.default_rng(0))
-    logits, features = probe.measure(inputs)
-    best = np.sort(logits, axis=1)
-    return best[:, -1] - best[:, -2], detector.scores(features) - detector.suspect_threshold
+    return np.resize(calm_rows(model)[1], count)
 
 
 def refusal(call, *arguments, **options) -> Reason:
