@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -75,10 +76,15 @@ def unknown(words: list[str]) -> str:
 
 
 def _option(command: click.Command, word: str) -> click.Option | None:
-    name = word.partition("=")[0]
-    options = command.get_params(click.Context(command))
-    found = (each for each in options if name in (*each.opts, *each.secondary_opts))
-    return next((each for each in found if isinstance(each, click.Option)), None)
+    return _options(command).get(word.partition("=")[0])
+
+
+@cache
+def _options(command: click.Command) -> dict[str, click.Option]:
+    """By each of their names."""
+    found = command.get_params(click.Context(command))
+    options = [each for each in found if isinstance(each, click.Option)]
+    return {name: each for each in options for name in (*each.opts, *each.secondary_opts)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

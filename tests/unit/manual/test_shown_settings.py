@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ _SECTION = re.compile(r'"[a-z_]+": ')
 _PLACEHOLDERS = ("…", "<", "paula")
 
 
+@cache
 def known() -> dict[str, list[set[str]]]:
     """The settings of each section, by its name: one set for each file that has it."""
     found = defaultdict(list)

@@ -4,6 +4,7 @@ public names alone. The README names every package.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -122,9 +123,16 @@ def surface(package: str) -> set[str]:
     return set(SURFACES[package].split())
 
 
+@cache
+def imports(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """The imports of a file, wherever in it. Nothing else of its tree is kept."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+
+
 def imported(path: Path, modules: set[str]) -> Iterator[str]:
     """The project's modules that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in imports(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -169,20 +177,24 @@ def test_siblings_import_a_package_by_its_surface(
 
 
 def test_what_a_package_exports_is_imported_from_it() -> None:
-    trees = {
-        module_of(path.relative_to(ROOT)): (path, ast.parse(path.read_text()))
+    files = {
+        module_of(path.relative_to(ROOT)): path
         for path in sources(*(str(ROOT / top) for top in PACKAGES))
     }
     exported = {
-        name: {alias.asname or alias.name for node in tree.body for alias in names_of(node)}
-        for name, (path, tree) in trees.items()
+        name: {
+            alias.asname or alias.name
+            for node in ast.parse(path.read_text()).body
+            for alias in names_of(node)
+        }
+        for name, path in files.items()
         if path.name == "__init__.py"
     }
     past = [
         f"{path.relative_to(ROOT)}: {alias.name} of {node.module}"
-        for name, (path, tree) in trees.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module in trees
+        for name, path in files.items()
+        for node in imports(path)
+        if isinstance(node, ast.ImportFrom) and node.module in files
         for alias in node.names
         if alias.name in exported.get(package := node.module.rpartition(".")[0], ())
         and not name.startswith(f"{package}.")
