@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.schema import DropSchema
 
-from tests.support.harness import shared_run
+from tests.support.harness import on_request, shared_run
 from tests.support.harness.servers.bucket import CREDENTIALS, BucketServer
 from tests.support.harness.servers.postgres import PostgresServer, other_schema
 from tests.support.harness.servers.schemas import EmptyTables
@@ -39,6 +39,18 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-database", action="store_true", help="all cases on PostgreSQL")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files of which no test is to run, unless they are named: each of pytest-xdist's
+    workers would import them, with libraries that they alone need.
+    """
+    if config.option.markexpr != on_request.COMMON or not collection_path.match("test_*.py"):
+        return None
+    named = (Path(argument.split("::")[0]).resolve() for argument in config.args)
+    if collection_path in named:
+        return None
+    return True if on_request.all_on_request(collection_path.read_text()) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
