@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.schema import DropSchema
 
-from tests.support.harness import on_request, shared_run
+from tests.support.harness import on_request, shared_run, shared_statements
 from tests.support.harness.servers.bucket import CREDENTIALS, BucketServer
 from tests.support.harness.servers.postgres import PostgresServer, other_schema
 from tests.support.harness.servers.schemas import EmptyTables
@@ -35,6 +35,7 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Before pytest-xdist's workers start, so that they share it.
     shared_run.begin()
+    shared_statements.share()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
