@@ -6,7 +6,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ from sealgate.v1.registry_pb2 import Proposal
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 from tests.support.builders.models.calm_rows import calm_rows
 from tests.support.harness import shared_run
-from tests.support.harness.made_versions import made_once
+from tests.support.harness.made_versions import made_for_others, made_once
 
 ROOT = Path(__file__).parents[3]
 MODELS = ROOT / "demo" / "models"
@@ -146,7 +146,8 @@ class GatewayHarness:
         must be by a key that this installation's publisher keeps.
         """
         data = DATA / f"{model}.safetensors"
-        with nullcontext() if own_mark else made_once(folder, self._versions[folder]):
+        made = made_for_others if own_mark else made_once
+        with made(folder, self._versions[folder]):
             result = self.command("model", "publish", str(MODELS / folder), "--data", str(data))
         assert result.exit_code == 0, result.output or result.exception
         self._versions[folder] += 1

@@ -2,7 +2,7 @@
 seconds, and most tests only need a version.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,36 @@ def made_once(folder: str, before: int) -> Iterator[None]:
     def files(*given: Any) -> Any:
         return shared_run.value_once(f"{folder}-{before}-files", lambda: make_files(*given))
 
+    with _by(mark, files):
+        yield
+
+
+@contextmanager
+def made_for_others(folder: str, before: int) -> Iterator[None]:
+    """While this is open, publishing makes mark and files anew, and leaves them for `made_once`,
+    unless somebody has begun to.
+    """
+    make_files, new_mark = build.make_files, mark_records.new_mark
+    first: list[bool] = []
+
+    def mark(*given: Any) -> Any:
+        made = new_mark(*given)
+        first.append(shared_run.value_once(f"{folder}-{before}-mark", lambda: made) == made)
+        return made
+
+    def files(*given: Any) -> Any:
+        made = make_files(*given)
+        if first == [True]:
+            shared_run.value_once(f"{folder}-{before}-files", lambda: made)
+        return made
+
+    with _by(mark, files):
+        yield
+
+
+@contextmanager
+def _by(mark: Callable[..., Any], files: Callable[..., Any]) -> Iterator[None]:
+    """Publishing gets its mark and its files from these."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("publishing.cli.publish.new_mark", mark)
         patch.setattr(build, "make_files", files)
