@@ -9,12 +9,15 @@ and much further. A detector that is shown no such rows takes what is merely far
 rows for an attack, and refuses the images of another source.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+# Images are retaken at once whose pixels are no more than these: places take 100 bytes each.
+_PIXELS = 1 << 18
 Images = npt.NDArray[np.floating]
 Array = npt.NDArray[Any]
 
@@ -61,12 +64,12 @@ def retaken_images(
     one row, such as its channels, move together.
     """
     images = rows.reshape(len(rows), -1, *image)
-    reach = max(1.0, _FAR * min(image))
+    reach, at_once = max(1.0, _FAR * min(image)), max(1, _PIXELS // math.prod(images.shape[1:]))
     for name in RETAKEN:
-        moved = np.empty_like(images)
-        for at, each in enumerate(images):
-            down, right = generator.uniform(-reach, reach, 2)
-            moved[at] = low + _sampled(each - low, _drawn_way(generator), down, right)
+        moved, ways = np.empty_like(images), _drawn_ways(len(images), reach, generator)
+        for start in range(0, len(images), at_once):
+            part = slice(start, start + at_once)
+            moved[part] = low + _sampled(images[part] - low, *(each[part] for each in ways))
         lit = (len(rows), 1, 1, 1)
         found = _contrasted(moved, generator.uniform(*_CONTRAST, lit), low, high)
         found = found + (high - low) * generator.uniform(-_BRIGHTNESS, _BRIGHTNESS, lit)
@@ -77,19 +80,29 @@ def retaken_images(
 
 def moved_images(images: Images, degrees: float, down: float, right: float) -> Images:
     """Images [n, H, W] turned around their middle, then moved; what is beyond them is 0."""
-    return _sampled(images, _turn(degrees), down, right)
+    move = _turns(np.array([degrees])), np.array([down]), np.array([right])
+    return np.asarray(_sampled(images[:, None], *move)[:, 0])
 
 
-def _turn(degrees: float) -> Array:
+def _turns(degrees: Array) -> Array:
+    """Of n degrees: [n, 2, 2]."""
     turn = np.deg2rad(degrees)
-    return np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    rows = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    return np.moveaxis(np.array(rows), -1, 0)
 
 
-def _drawn_way(generator: np.random.Generator) -> Array:
-    """Where each place of a retaken image comes from, around the middle: [2, 2]."""
-    slant = np.array([[1, 0], [generator.uniform(-_SLANT, _SLANT), 1]])
-    turn = _turn(generator.uniform(-_DEGREES, _DEGREES))
-    return np.asarray(turn @ slant @ np.diag(1 / generator.uniform(*_SCALE, 2)))
+def _drawn_ways(
+    count: int, reach: float, generator: np.random.Generator
+) -> tuple[Array, Array, Array]:
+    """Where each place of a retaken image comes from, around the middle: [count, 2, 2]. How far the
+    image moves down, and to the right: [count].
+    """
+    (least, most), drawn = _SCALE, generator.random((count, 6))
+    down, right, slanted, turned = (drawn[:, :4] * 2 - 1).T
+    slant = np.tile(np.eye(2), (count, 1, 1))
+    slant[:, 1, 0] = _SLANT * slanted
+    scale = least + (most - least) * drawn[:, 4:]
+    return _turns(_DEGREES * turned) @ slant / scale[:, None], reach * down, reach * right
 
 
 def _contrasted(rows: Images, contrast: float | Array, low: float, high: float) -> Images:
@@ -97,21 +110,25 @@ def _contrasted(rows: Images, contrast: float | Array, low: float, high: float) 
     return np.asarray(np.clip(middle + contrast * (rows - middle), low, high))
 
 
-def _sampled(images: Images, way: Array, down: float, right: float) -> Images:
-    """Images [n, H, W] whose place p comes from way @ p, both counted from the middle, then
-    moved.
+def _sampled(images: Images, ways: Array, down: Array, right: Array) -> Images:
+    """Images [n, C, H, W] whose place p comes from way @ p, both counted from the middle, then
+    moved: each in a way of its own, or all in one ([n or 1, 2, 2], [n or 1]).
     """
-    height, width = images.shape[1:]
+    height, width = images.shape[2:]
     y, x = np.mgrid[:height, :width].astype(np.float64)
-    y, x = y - (height - 1) / 2 - down, x - (width - 1) / 2 - right
-    from_y = way[0, 0] * y + way[0, 1] * x + (height - 1) / 2
-    from_x = way[1, 0] * y + way[1, 1] * x + (width - 1) / 2
+    y = y - (height - 1) / 2 - down[:, None, None]
+    x = x - (width - 1) / 2 - right[:, None, None]
+    a, b, c, d = (each[:, None, None] for each in ways.reshape(-1, 4).T)
+    from_y, from_x = a * y + b * x + (height - 1) / 2, c * y + d * x + (width - 1) / 2
     # A border of background, so that each place has four around it.
-    framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    framed = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1))).transpose(0, 2, 3, 1)
     from_y, from_x = np.clip(from_y + 1, 0, height + 1), np.clip(from_x + 1, 0, width + 1)
     top = np.minimum(np.floor(from_y), height).astype(int)
     left = np.minimum(np.floor(from_x), width).astype(int)
-    lower, further = from_y - top, from_x - left
-    above = framed[:, top, left] * (1 - further) + framed[:, top, left + 1] * further
-    below = framed[:, top + 1, left] * (1 - further) + framed[:, top + 1, left + 1] * further
-    return np.asarray(above * (1 - lower) + below * lower, images.dtype)
+    lower, further = (from_y - top)[..., None], (from_x - left)[..., None]
+    each = np.arange(len(images))[:, None, None]
+    above = framed[each, top, left] * (1 - further) + framed[each, top, left + 1] * further
+    top = top + 1
+    below = framed[each, top, left] * (1 - further) + framed[each, top, left + 1] * further
+    found = above * (1 - lower) + below * lower
+    return np.asarray(found.transpose(0, 3, 1, 2), images.dtype)

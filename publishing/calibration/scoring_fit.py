@@ -94,13 +94,15 @@ def _logistic(terms: Floats, target: Floats, share: Floats) -> Floats:
     found = np.zeros(terms.shape[1])
     ridge = np.full(terms.shape[1], _RIDGE)
     ridge[0] = 1e-6
+    # Steps find the same end by a curvature in single precision, which takes half of the time.
+    coarse = terms.astype(np.float32)
     for _ in range(_NEWTON_STEPS):
         odds = 1 / (1 + np.exp(-np.clip(terms @ found, -30, 30)))
         slope = terms.T @ (share * (odds - target)) + ridge * found
         curve = share * np.maximum(odds * (1 - odds), 1e-6)
         # A product with itself, of which numpy computes one half.
-        weighed = terms * np.sqrt(curve)[:, None]
-        bend = weighed.T @ weighed + np.diag(ridge)
+        weighed = coarse * np.sqrt(curve).astype(np.float32)[:, None]
+        bend = (weighed.T @ weighed).astype(np.float64) + np.diag(ridge)
         step = np.linalg.solve(bend, slope)
         largest = float(np.abs(step).max())
         found -= step * min(1.0, 3 / max(largest, 1e-12))
