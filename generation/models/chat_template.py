@@ -10,6 +10,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -28,6 +29,8 @@ _LOOK_SECONDS = 1.0
 _TASK = "generation.models.template_worker:run"
 _LONGEST = 1 << 20
 _RETRY_SECONDS = 1.0
+# A worker ends with the thread that started it, and those that answer calls may end before.
+_STARTER = ThreadPoolExecutor(1, "template-start")
 
 
 class ChatTemplate:
@@ -92,11 +95,10 @@ class _Pen:
         self._held.callback(os.close, self._chats)
         try:
             request = json.dumps({**self._told, "descriptor": read}).encode()
-            worker = self._held.enter_context(
-                process.start(
-                    *(_TASK, request, _LIMITS), unsafe=True, descriptors=(read,), look=_LOOK_SECONDS
-                )
+            started = process.start(
+                *(_TASK, request, _LIMITS), unsafe=True, descriptors=(read,), look=_LOOK_SECONDS
             )
+            worker = _STARTER.submit(self._held.enter_context, started).result()
         finally:
             os.close(read)
         with _ended_after(worker, _START_SECONDS):

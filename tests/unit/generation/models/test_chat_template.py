@@ -2,6 +2,7 @@
 
 import gc
 import os
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -106,6 +107,17 @@ def test_what_a_template_refuses_or_may_not_do_is_no_chat(made: ChatTemplate) ->
     for _ in range(2):
         with refused(Reason.CHAT_MALFORMED):
             made.write([say("a"), say("b")])
+
+
+def test_the_worker_outlives_the_thread_that_asked_first() -> None:
+    """The kernel ends it with the thread that started it."""
+    made = ChatTemplate("{{ messages[0].content }}", {})
+    first = threading.Thread(target=made.write, args=([say("a")],))
+    first.start()
+    first.join()
+    for _ in range(100):
+        assert made.write([say("b")]) == ["b"]
+    made.close()
 
 
 def test_the_worker_ends_with_its_template() -> None:
