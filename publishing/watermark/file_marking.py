@@ -6,7 +6,7 @@ probability, chosen by the key: the same amount is added on average, and the sam
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,7 @@ def mark_integers(
         paired = [PairedWeight(whiten(m), *place) for m, place in zip(moved, places, strict=True)]
         if detection_of(paired, code, 0.0).z >= target:
             break
-        spreading = EmbeddingStrength(code, spreading.amplitudes * 1.15)
+        spreading = replace(spreading, amplitudes=spreading.amplitudes * 1.15)
     else:
         raise SealgateError(Reason.WATERMARK_CAPACITY, "steps of one cannot carry the mark")
     _write(tensors, carriers, found)

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
 from publishing.watermark import embed_mark
-from publishing.watermark.carrier_weights import read_carriers
+from publishing.watermark.carrier_weights import read_carriers, write_carriers
 from publishing.watermark.detection import MarkDetection, detect
 from publishing.watermark.graph_marking import TARGET
 from publishing.watermark.key import Mark, WatermarkCode, WatermarkKey, chips
@@ -134,6 +134,33 @@ def test_marking_moves_each_weight_by_the_same_share_of_its_spread(marked: bytes
     pairs = zip(weights(MODEL.serving()), weights(marked), strict=True)
     (share,) = {round(float(np.abs(new - old).max() / old.std()), 4) for old, new in pairs}
     assert 0 < share < 0.15
+
+
+def sparse(zeros: float) -> tuple[bytes, list[npt.NDArray[np.float32]]]:
+    """The model with that share of each matrix's weights set to zero."""
+    model = parse_model(MODEL.serving())
+    carriers = read_carriers(model)
+    kept = [
+        np.where(np.abs(each.values) < np.quantile(np.abs(each.values), zeros), 0, each.values)
+        for each in carriers
+    ]
+    return bytes(write_carriers(model, carriers, kept)), kept
+
+
+def test_where_half_the_weights_are_zero_none_moves_by_more_than_its_own_size() -> None:
+    serving, before = sparse(0.5)
+    after = weights(embed_mark(serving, _with_weights_of(serving), MARK).serving)
+    assert detect(after, CODE).z >= TARGET
+    for old, new in zip(before, after, strict=True):
+        assert np.all(np.abs(new - old) <= np.abs(old) * (1 + 1e-6))
+
+
+def test_what_is_nearly_all_zero_carries_the_mark_in_zeros_too() -> None:
+    serving, before = sparse(0.9)
+    after = weights(embed_mark(serving, _with_weights_of(serving), MARK).serving)
+    assert detect(after, CODE).z >= TARGET
+    moved = [np.abs(new - old) / old.std() for old, new in zip(before, after, strict=True)]
+    assert all(each.min() > 0 and each.max() < 0.15 for each in moved)
 
 
 def test_what_the_weights_hold_already_is_not_added_again() -> None:
