@@ -1,10 +1,11 @@
 """`make bench NAME=watermark`: what a mark costs and outlives, and that nothing else reads as one.
 
-Networks (`marking/`): two MLPs and a CNN on digits, a small decoder, and MiniLM-L6; the small MLP
-has room for a presence alone. Each is marked as a publisher marks it, attacked, and read as
-`sealgate watermark verify` reads: blind, then aligned to the marked copy. `lost` is what the attack
-costs the model. Then 10,000 wrong keys on each network, and networks that nobody marked. Writes
-results/watermark.json and watermark.svg.
+Networks (`marking/`): three MLPs and a CNN on digits, a small decoder, and MiniLM-L6; the small MLP
+has room for a presence alone, and one MLP is certified: what a mark leaves of its certificates is
+told too. Each is marked as a publisher marks it, attacked, and read as `sealgate watermark verify`
+reads: blind, then aligned to the marked copy. `lost` is what the attack costs the model. Then
+10,000 wrong keys on each network, and networks that nobody marked. Writes results/watermark.json
+and watermark.svg.
 
 Each part's rows are kept in build/bench/watermark; a part that is there is not measured again. One
 that is left out keeps its rows of the run before; `commits` says at which commit each was measured.
@@ -24,6 +25,7 @@ import numpy as np
 
 from benchmarks import charts
 from benchmarks.marking import attacks
+from benchmarks.marking.certificates import certificates
 from benchmarks.marking.decoder import decoder, stream
 from benchmarks.marking.marks import Marking, colluding, file_of, published
 from benchmarks.marking.nulls import (
@@ -35,26 +37,28 @@ from benchmarks.marking.nulls import (
     wrong_keys,
 )
 from benchmarks.marking.stored import WAYS, stored
-from benchmarks.marking.subjects import MarkedNetwork, State, cnn, encoder, mlp
+from benchmarks.marking.subjects import MarkedNetwork, State, certified_mlp, cnn, encoder, mlp
 from benchmarks.marking.targets import LIVES, TURNED, targets_of
 from benchmarks.report import RESULTS, Row, commit, finish, show
 from benchmarks.served import ENVIRONMENTS, minilm_folder
 
-NETWORKS, STORED = "networks", "stored"
+NETWORKS, STORED, PROVED = "networks", "stored", "certificates"
 # Of parts that were measured before their commit was noted.
 _EARLIER = "f03662c1 or before"
-_KINDS = ("null", "costs", "rows", STORED)
+_KINDS = ("null", "costs", "rows", STORED, PROVED)
 # Its mark is mostly in convolutions, which are no matrices to be stored otherwise.
 _CONVOLVED = "CNN"
+_CERTIFIED = "certified MLP"
 # Rows, and the commit.
 Part = dict[str, Any]
 _KEYS, _INDEPENDENT, _UNRELATED, _DECODERS = 10_000, 20, 200, 4
 # Keys that are attacked, and keys whose cost is measured.
-_ATTACKED = {"small MLP": 3, "MLP": 2, "CNN": 1, "decoder": 1, "MiniLM": 1}
-_PRICED = {"small MLP": 40, "MLP": 40, "CNN": 20, "decoder": 20, "MiniLM": 20}
+_ATTACKED = {"small MLP": 3, "MLP": 2, _CERTIFIED: 1, "CNN": 1, "decoder": 1, "MiniLM": 1}
+_PRICED = {"small MLP": 40, "MLP": 40, _CERTIFIED: 20, "CNN": 20, "decoder": 20, "MiniLM": 20}
 _COLORS = {
     "small MLP": "#fdae6b",
     "MLP": "#084594",
+    _CERTIFIED: "#31a354",
     "CNN": "#4292c6",
     "decoder": "#969696",
     "MiniLM": "#e6550d",
@@ -75,6 +79,7 @@ def main() -> None:
     made: dict[str, Callable[[], MarkedNetwork]] = {
         "small MLP": lambda: mlp(0, NARROW),
         "MLP": lambda: mlp(0),
+        _CERTIFIED: certified_mlp,
         "CNN": cnn,
         "decoder": decoder,
     }
@@ -100,8 +105,7 @@ def main() -> None:
 
 
 def _report(parts: dict[str, Part], notes: dict[str, str]) -> None:
-    kinds = (f"{name}: {kind}" for name in _ATTACKED for kind in _KINDS)
-    asked = [part for part in kinds if part != f"{_CONVOLVED}: {STORED}"]
+    asked = [f"{name}: {kind}" for name in _ATTACKED for kind in _kinds(name)]
     for part in (*asked, NETWORKS, DECODERS):
         if part not in parts:
             notes[part] = notes.get(part.partition(":")[0], "left out")
@@ -116,8 +120,10 @@ def _report(parts: dict[str, Part], notes: dict[str, str]) -> None:
     show(rows, ("model", "attack", "z", "verdict", "lost", "unit", "seeds"), "Marks under attack")
     show(costs, title="What a mark costs, by key")
     show(null, title="Wrong keys")
-    targets = targets_of(rows, costs, null, networks)
+    show(found[PROVED], title="What a mark leaves of certificates")
+    targets = targets_of(rows, costs, null, networks, found[PROVED])
     more = {STORED: stored_rows, "costs": costs, "null": null, NETWORKS: networks}
+    more |= {PROVED: found[PROVED]}
     commits = {name: part["commit"] for name, part in parts.items()}
     finish("watermark", found["rows"], targets, notes, **more, commits=commits)
     _draw(rows)
@@ -135,7 +141,7 @@ def earlier_parts(path: Path) -> dict[str, Part]:
     read = json.loads(path.read_text())
     found: dict[str, list[Row]] = {}
     for kind in _KINDS:
-        for row in read[kind]:
+        for row in read.get(kind, []):
             name = row.get("model") or row["weights"].removeprefix(UNMARKED)
             found.setdefault(f"{name}: {kind}", []).append(row)
     for row in read[NETWORKS]:
@@ -160,13 +166,18 @@ def _network(
         STORED: lambda: _summary(
             [row for seed in range(_ATTACKED[name]) for row in _stored(make(), seed)]
         ),
+        PROVED: lambda: certificates(make(), _PRICED[name]),
     }
-    if name == _CONVOLVED:
-        del ways[STORED]
-    parts = {f"{name}: {kind}": measure for kind, measure in ways.items() if kind in wanted}
-    kept = {f"{name}: {kind}": measure for kind, measure in ways.items()}
+    kept = {f"{name}: {kind}": ways[kind] for kind in _kinds(name)}
+    parts = {f"{name}: {kind}": ways[kind] for kind in _kinds(name) if kind in wanted}
     kept = {part: measure for part, measure in kept.items() if _kept(part).exists()}
     return {part: _part(part, measure) for part, measure in (kept | parts).items()}
+
+
+def _kinds(name: str) -> list[str]:
+    """What is asked of a network."""
+    other = {STORED: name != _CONVOLVED, PROVED: name == _CERTIFIED}
+    return [kind for kind in _KINDS if other.get(kind, True)]
 
 
 def _part(name: str, measure: Callable[[], list[Row]]) -> Part:
@@ -309,7 +320,7 @@ def _draw(table: list[Row]) -> None:
     with charts.figure(RESULTS / "watermark.svg", 1, 9, 0.36 * len(names) + 1.2) as (axis,):
         for shift, (model, color) in enumerate(_COLORS.items()):
             mine = [row for row in table if row["model"] == model]
-            places = [names.index(row["attack"]) + 0.15 * (1.5 - shift) for row in mine]
+            places = [names.index(row["attack"]) + 0.13 * (2.5 - shift) for row in mine]
             charts.line(axis, [row["z"] for row in mine], places, color, model, "o")
         axis.axvline(_THRESHOLD, color="black", linewidth=0.8)
         axis.text(_THRESHOLD + 0.4, len(names) - 0.45, "found from here on", fontsize="small")

@@ -11,6 +11,8 @@ TURNED = (
     "residual stream rotated, neurons reordered",
     "every exact change at once",
 )
+# What the certified network is trained for.
+_CERTIFIED_WITHIN = 0.1
 # Changes that keep the function and cost nothing.
 EXACT = (
     "neurons reordered and rescaled",
@@ -26,7 +28,11 @@ EXACT = (
 
 
 def targets_of(
-    rows: list[Row], costs: list[Row], null: list[Row], networks: list[Row]
+    rows: list[Row],
+    costs: list[Row],
+    null: list[Row],
+    networks: list[Row],
+    certificates: list[Row],
 ) -> list[Target]:
     targets = []
     for row in rows:
@@ -54,6 +60,13 @@ def targets_of(
     for row in networks:
         name = f"{row['count']} networks, {row['networks']}: claimed"
         targets.append(Target(name, row["claimed"], 0))
+    for row in certificates:
+        if row["within"] == _CERTIFIED_WITHIN:
+            name = (
+                f"{row['model']}: of what was proved within {row['within']:g}, proved after a mark"
+            )
+            left = row["after_worst"] / row["before"]
+            targets.append(Target(f"{name}, worst of {row['keys']} keys", left, 0.9, least=True))
     return targets
 
 
