@@ -52,8 +52,8 @@ def targets_of(
     for row in costs:
         # Below the limit by the drawing: missed only where no draw costs so little.
         lost = f"{row['unit']} lost with {row['keys']} keys, drawn again on these rows if more"
-        name = f"{row['model']}: {lost}"
-        targets.append(Target(name, row["published_worst"], row["limit"]))
+        aim = Target(f"{row['model']}: {lost}", row["published_worst"], row["limit"])
+        targets.append(_aim(aim, "no mark of one key costs so little; publishing allows 2 points"))
     for row in null:
         name = f"{row['weights']}: the largest z of {row['keys']:,} wrong keys"
         targets.append(Target(name, row["largest_z"], 6))
@@ -66,7 +66,8 @@ def targets_of(
                 f"{row['model']}: of what was proved within {row['within']:g}, proved after a mark"
             )
             left = row["after_worst"] / row["before"]
-            targets.append(Target(f"{name}, worst of {row['keys']} keys", left, 0.9, least=True))
+            aim = Target(f"{name}, worst of {row['keys']} keys", left, 0.9, least=True)
+            targets.append(_aim(aim, "bits of 6 standard deviations; fainter ones outlive less"))
     return targets
 
 
