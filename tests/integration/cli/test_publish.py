@@ -12,12 +12,12 @@ def harness(tmp_path_factory):
 
 
 def publish(harness: GatewayHarness, model: str, *options: str):
-    data = DATA / f"{model.partition('-standard')[0]}.safetensors"
+    data = DATA / f"{model}.safetensors"
     return harness.command("model", "publish", str(MODELS / model), "--data", str(data), *options)
 
 
 def test_progress_is_shown_and_nothing_is_unsafe(harness):
-    result = publish(harness, "digits-standard")
+    result = publish(harness, "breast-cancer")
     assert result.exit_code == 0, result.output
     steps = [line.split()[0] for line in result.stderr.splitlines()]
     assert "warning:" not in steps
@@ -32,4 +32,4 @@ def test_an_unsafe_worker_is_warned_of(harness):
 
 def test_limits_must_be_ones(harness):
     for option in ("--memory", "--seconds"):
-        assert publish(harness, "digits-standard", option, "0").exit_code == 2
+        assert publish(harness, "breast-cancer", option, "0").exit_code == 2

@@ -17,12 +17,17 @@ from inference.screening.calibration import conformal_rank
 from tests.support.builders import guard_prompts
 
 
-@pytest.fixture
-def learnt(tmp_path: Path) -> Learnt:
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Learnt:
     """Of prompts that speak of a pill where they are injections."""
     first = (("pill", "injection"), ("plan", "clean"), ("plan", "clean"))
     return guard_prompts.learnt(
-        tmp_path, first, rows=1600, train=400, calibration=300, alarms="bound = 0.02"
+        tmp_path_factory.mktemp("learnt"),
+        first,
+        rows=1600,
+        train=400,
+        calibration=300,
+        alarms="bound = 0.02",
     )
 
 

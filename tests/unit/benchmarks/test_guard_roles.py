@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,11 +23,13 @@ def leads(texts: Sequence[str]) -> Floats:
     return np.array([sum(map(ord, text)) / 1000 - 2 for text in texts], np.float32)
 
 
-@pytest.fixture
-def learnt(tmp_path: Path) -> Learnt:
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Learnt:
     """Of letters, which begin with "note", and of other prompts."""
     first = (*((word, "clean") for word in _CLEAN), ("pill", "injection"))
-    return guard_prompts.learnt(tmp_path, first, rows=1200, train=100, calibration=800)
+    return guard_prompts.learnt(
+        tmp_path_factory.mktemp("learnt"), first, rows=1200, train=100, calibration=800
+    )
 
 
 def test_it_follows_from_the_letters_of_the_calibration_slice_alone(learnt: Learnt) -> None:
