@@ -15,7 +15,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-llm drill run test check fmt fuzz bench test-extra oracles proto docs client-wheel client-js images clean \
-	environments collected lint types imports generated kubernetes demo-models oracle-kserve oracle-helm
+	environments collected played lint types imports generated kubernetes demo-models oracle-kserve oracle-helm
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -72,6 +72,11 @@ environments: $(VENV)/dev oracles
 collected: $(VENV)/dev
 	@mkdir -p build
 	@$(BIN)/python -m pytest -m "" --collect-only > build/collected.log 2>&1 || { tail -30 build/collected.log; exit 1; }
+
+# The demo, beside the tests: it waits half of its time.
+played: front
+	@mkdir -p build
+	@$(BIN)/python -m demo --in-build > build/demo.log 2>&1 || { cat build/demo.log; exit 1; }
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -1,4 +1,8 @@
-"""`python -m demo`: plays the whole story once, in a fresh folder, and says what held."""
+"""`python -m demo`: plays the whole story once, in a fresh folder, and says what held.
+
+The folder is `demo/state`, with `--in-build` `build/demo`: where tests that read our sources run
+meanwhile, they do not meet it.
+"""
 
 import shutil
 import sys
@@ -13,7 +17,8 @@ from sealgate.reasons import SealgateError
 
 
 def main() -> int:
-    state = Path(__file__).parent / "state"
+    here = Path(__file__).parent
+    state = here.parent / "build" / "demo" if "--in-build" in sys.argv[1:] else here / "state"
     shutil.rmtree(state, ignore_errors=True)
     stage = Stage(state)
     began = time.monotonic()

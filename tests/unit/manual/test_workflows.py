@@ -24,3 +24,9 @@ def test_a_workflow_caches_what_the_ci_run_keeps(path: Path) -> None:
 
 def test_several_workflows_run_the_ci() -> None:
     assert sum("- run: .ci/run" in path.read_text() for path in WORKFLOWS) == 2
+
+
+def test_the_run_plays_the_demo_beside_the_tests() -> None:
+    assert "make --jobs=4 check played\n" in RUN
+    (recipe,) = re.findall(r"^played: .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
+    assert "-m demo --in-build" in recipe
