@@ -39,8 +39,8 @@ class ChatTemplate:
     def __init__(self, text: str, known: Mapping[str, str]) -> None:
         """`known` are the texts of tokens by the names that a template has for them."""
         self.text = text
-        self._pen = _Pen(text, known)
-        close_when_collected(self, self._pen.close)
+        self._runner = _TemplateRunner(text, known)
+        close_when_collected(self, self._runner.close)
 
     def write(self, chats: Sequence[Any], longest: int = _LONGEST) -> list[str]:
         """The texts of chats, lists of messages, in at most `longest` bytes each.
@@ -49,14 +49,14 @@ class ChatTemplate:
         it takes too much time or memory, WORKER_LIMIT; QUEUE_FULL while others' chats are written;
         as `process.start` and `Worker.receive`.
         """
-        return self._pen.write(chats, longest)
+        return self._runner.write(chats, longest)
 
     def close(self) -> None:
         """End the worker; another chat starts another one."""
-        self._pen.close()
+        self._runner.close()
 
 
-class _Pen:
+class _TemplateRunner:
     """What a template has, without the template: so the one can be collected before the other."""
 
     def __init__(self, text: str, known: Mapping[str, str]) -> None:
