@@ -25,8 +25,9 @@ _PACKAGES = (
 _OF_GRAPHS = ("torch", "numpy", "onnx", "onnxscript", "transformers")
 # `sealgate import --graphs` as a builder and as a build type.
 IMPORT = "urn:sealgate:import:v1"
-# Packages whose code determines the result.
-_HOUSE = ("inference", "publishing", "training")
+# Packages whose code determines the result, and the folder that they are in.
+_OWN = ("inference", "publishing", "training")
+_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +147,18 @@ def _encode(
 
 @cache
 def code_digest() -> str:
-    """The digest of the house's own code, as it is installed: what a version number cannot tell."""
-    house = Path(__file__).parent.parent
+    """The digest of our own code, as it is installed: what a version number cannot tell."""
+    return digest_of_sources(_ROOT)
+
+
+def digest_of_sources(root: Path) -> str:
+    """The digest of the code of the packages in `root`, in canonical JSON: each file's digest by
+    its path there.
+    """
     sources = {
-        str(path.relative_to(house)): sha256(path.read_bytes())
-        for name in _HOUSE
-        for path in sorted((house / name).rglob("*.py"))
+        str(path.relative_to(root)): sha256(path.read_bytes())
+        for name in _OWN
+        for path in sorted((root / name).rglob("*.py"))
     }
     return sha256(canonical.encode(sources))
 
@@ -164,9 +171,9 @@ def _dependencies(
         for kind, items in named
         for name, digest in sorted(items.items())
     ]
-    house = {"uri": f"pkg:pypi/sealgate@{version('sealgate')}", "digest": _digest(code_digest())}
+    own = {"uri": f"pkg:pypi/sealgate@{version('sealgate')}", "digest": _digest(code_digest())}
     there = versions(packages).items()
-    return [*found, house, *({"uri": f"pkg:pypi/{name}@{number}"} for name, number in there)]
+    return [*found, own, *({"uri": f"pkg:pypi/{name}@{number}"} for name, number in there)]
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
