@@ -178,7 +178,8 @@ def find_mark(weights: FileWeights, folder: Path, fetch: FetchCopy | None) -> Id
     tries = len(marks) * (1 if fetch is None else 2)
     # 1.
     read = [(read_code(weights, r.code, r.slots, tries), key, r) for key, r in marks]
-    detection, key, record = max(read, key=lambda each: each[0].z)
+    # Of those that read nothing, the one that fits most says why.
+    detection, key, record = max(read, key=lambda each: (each[0].z, each[0].weights))
     # 2.
     aligned: list[PairedWeight] | None = None
     if not detection.found and fetch is not None:
