@@ -21,7 +21,10 @@ PASSPHRASE_VARIABLE = "SEALGATE_PASSPHRASE_FILE"  # noqa: S105
 def named_key(place: Path | str | None, setting: str = "signing_key") -> Path | str:
     """The key that a `setting` of a profile names. Raises SealgateError(KEY_UNREADABLE)."""
     if place is None:
-        raise SealgateError(Reason.KEY_UNREADABLE, f"the profile names no {setting}")
+        raise SealgateError(
+            Reason.KEY_UNREADABLE,
+            f"this person's profile names no {setting}: --as names another person",
+        )
     return place
 
 

@@ -52,7 +52,8 @@ def profile_of(ctx: click.Context, person: str) -> Profile:
         return Profile.read(path)
     except ProfileError as error:
         raise click.ClickException(
-            f"{error}; name a person with --as, or make an installation with `sealgate init`"
+            f"{error}; name a person with --as or the installation's folder with --state, "
+            "or make an installation with `sealgate init`"
         ) from error
 
 

@@ -77,7 +77,7 @@ def _missing(entry: EntryPoint, module: str) -> click.Command:
     def explain() -> None:
         raise click.ClickException(
             f"`{entry.name}` needs {module}, which the {extra} extra brings: "
-            f"pip install '.[{extra}]' in Sealgate's folder"
+            f"pip install --editable '.[{extra}]' in Sealgate's folder"
         )
 
     return click.Command(
