@@ -35,10 +35,13 @@ _ASKED_FOR = ("duration_in_month", "credit_amount", "installment_rate")
 
 @dataclass(frozen=True, slots=True)
 class Hardening:
-    """A student of the workshop's, and the step by which it is hardened."""
+    """A student of the workshop's, and the step by which it is hardened; on `more` rows beside
+    those of `train`, which are in no slice.
+    """
 
     student: StudentSection
     step: RecipeStep
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ FASHION = DataSet(
         StudentSection(PERCEPTRON, width=256, layers=3),
         RecipeStep(
             HARDEN,
-            epochs=60,
+            epochs=20,
             learning_rate=2e-3,
             attack=0.1,
             attack_steps=5,
@@ -115,6 +118,7 @@ FASHION = DataSet(
             turn=5.0,
             smoothing=0.05,
         ),
+        more=20_000,
     ),
 )
 FLIGHTS = DataSet(
@@ -180,11 +184,21 @@ def cut(source: DataSet, seed: int) -> Cut:
     return Cut(slices, unit.astype(np.float32), columns, later)
 
 
-def _fashion() -> Read:
-    found = fashion_rows(_FASHION_ROWS)
+def more_fashion(rows: int) -> tuple[Rows, Labels]:
+    """Images [n, D] and classes [n] that are in no slice. Raises: as `cut`."""
+    x, y = _images(_FASHION_ROWS + rows)
+    return x[_FASHION_ROWS:].astype(np.float32), y[_FASHION_ROWS:].astype(np.int64)
+
+
+def _images(rows: int) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.integer]]:
+    found = fashion_rows(rows)
     if found is None:
         raise FileNotFoundError("Fashion-MNIST: apt-get install dataset-fashion-mnist")
-    return _measured(*found)
+    return found
+
+
+def _fashion() -> Read:
+    return _measured(*_images(_FASHION_ROWS))
 
 
 def _flights() -> Read:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from benchmarks.screening.sources import DataSet, Hardening, Labels, Rows, cut
+from benchmarks.screening.sources import DataSet, Hardening, Labels, Rows, cut, more_fashion
 from demo import train_models
 from demo.train_models import Mlp, MlpRecipe
 from inference.model.columns import RowRules
@@ -188,6 +188,10 @@ def _trained(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = _blank(recipe, x.shape[1:], classes)
+        if recipe.more:
+            x, y = (
+                np.concatenate(both) for both in zip((x, y), more_fashion(recipe.more), strict=True)
+            )
         corpus = TaughtRows(TrainingBatch(torch.from_numpy(x), torch.from_numpy(y)))
         follow(recipe.step, module, corpus, seed, lambda _: lambda _: None, None)
     return module.eval().requires_grad_(False)
