@@ -30,7 +30,6 @@ _DELAY = "two columns can be sent otherwise, and a changed delay is another flig
 _AVERAGE = "the bound is met on average over calibrations"
 _RATIO = "1 - AUROC over that of the best known detector"
 _KNOWN = "known signals tell better what two columns reach: near the border, or deep beyond"
-_FEW_SEEDS = "thresholds of few seeds, whose rate differs from the bound's average"
 _CHANGED = "publishing bounds the rate of changed images at 5%, which this keeps"
 _WHY = {
     "digits, plain: undetected, best attack within .1": _UNION,
@@ -54,7 +53,6 @@ _WHY = {
     " tells more",
     "Fashion-MNIST, plain, masked: 1 - AUROC over that of the best known detector,"
     " family left out": "attacks on whole images do not teach what a mask leaves",
-    "Fashion-MNIST, hardened: clean rows refused": _FEW_SEEDS,
     "Fashion-MNIST, hardened, rotation by 10°: refused": _CHANGED,
     **{
         f"flights, plain, {family}: {what}": why
