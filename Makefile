@@ -29,7 +29,7 @@ demo-llm: $(VENV)/dev .venv-llm/ready ## The same for a real language model: inj
 drill: $(VENV)/serve front ## Break production in five ways, and show how soon each is seen, ended and explained (CASES="engine disk")
 	@$(BIN)/python -m demo.drill $(CASES)
 
-run: $(VENV)/serve front ## Start a gateway and console with the demo's digits (STATE=state PORT=8443 CONSOLE=0: no console)
+run: $(VENV)/serve front ## Start a gateway and console with the demo's digits (STATE=state; PORT=8443, of a new one; CONSOLE=0: no console)
 	@$(BIN)/python -m demo.run --state $(STATE) --port $(PORT) $(if $(filter 0,$(CONSOLE)),--no-console)
 
 test: $(VENV)/dev front oracles $(if $(filter check,$(MAKECMDGOALS)),collected) ## Install what the tests need and run them all
