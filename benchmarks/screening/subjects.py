@@ -189,9 +189,8 @@ def _trained(
         torch.manual_seed(seed)
         module = _blank(recipe, x.shape[1:], classes)
         if recipe.more:
-            x, y = (
-                np.concatenate(both) for both in zip((x, y), more_fashion(recipe.more), strict=True)
-            )
+            more_x, more_y = more_fashion(recipe.more)
+            x, y = np.concatenate([x, more_x]), np.concatenate([y, more_y])
         corpus = TaughtRows(TrainingBatch(torch.from_numpy(x), torch.from_numpy(y)))
         follow(recipe.step, module, corpus, seed, lambda _: lambda _: None, None)
     return module.eval().requires_grad_(False)
