@@ -59,7 +59,7 @@ SURFACES = {
     "inference.runtime": "graph_rewrites machine providers response_contract session settings",
     "inference.screening": "attack calibration column_bins detector first_stage scoring traffic",
     "inference.server": "config host load_request requests server services tls unix_sockets",
-    "inference.text": "text_windows tokenizer tokens",
+    "inference.text": "text_windows tokenizer tokenizer_file tokens",
     "publishing.calibration": "",
     "publishing.cli": "publish",
     "publishing.differentiate": "graphs response",

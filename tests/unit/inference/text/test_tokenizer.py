@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from inference.text import tokenizer
-from inference.text.tokenizer import LARGEST, TextTokenizer
+from inference.text.tokenizer import TextTokenizer
+from inference.text.tokenizer_file import CLASSIFIER
 from inference.text.tokens import NO_TOKEN, REFUSE, TokenRules, lengths
 from sealgate.probes import PROBES
 from sealgate.reasons import Reason, SealgateError
@@ -136,7 +137,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused() -> None:
 
 
 def test_a_tokenizer_is_bounded() -> None:
-    assert refusal(tokenizer_json() + b" " * LARGEST) is Reason.FILE_TOO_LARGE
+    assert refusal(tokenizer_json() + b" " * CLASSIFIER.largest) is Reason.FILE_TOO_LARGE
 
 
 LARGE = [b"meet the team " * 3000, b"cash", "prize é ".encode() * 2000]
