@@ -123,6 +123,8 @@ _BY_REASON = {
     Reason.KEY_WITHDRAWN: "Sign again, with a key that the policy lists.",
     Reason.OUTCOME_UNWANTED: "Have the policy's section `outcomes` name the model.",
     Reason.API_KEYS_OFF: "Have the operator configure `[api_keys]`.",
+    Reason.CHECKPOINT_REFUSED: "The error says what to change; see "
+    "[what a language model may have](../how-to/language-models.md#publish-and-promote).",
     Reason.QUOTA_SPENT: "Wait for tomorrow, as `RetryInfo` says, or ask for a larger quota.",
     Reason.TOKENS_SPENT: "Ask for fewer tokens, or wait as `RetryInfo` says.",
     Reason.UPLOADS_TOO_MANY: "End or finish an upload first.",

@@ -3,7 +3,8 @@
 1. The architecture is one that the library itself implements; no code is loaded, whatever the
    configuration asks for.
 2. Weights are safetensors, read in place: they are in memory once.
-3. The tokenizer is `tokenizer.json` alone, whatever class the folder names.
+3. The tokenizer is `tokenizer.json` alone, whatever class the folder names, and no text takes it
+   long; see `tokenizer_file`.
 4. The chat template is run in a confined worker; see `chat_template`.
 """
 
@@ -31,10 +32,9 @@ from generation.models.suffixes import JoinedMeasure, shapes_of
 from inference.llm.request import FETCHED, MOST_MESSAGES, ROLES, SamplingRequest, is_text, marks_of
 from inference.llm.terms import CONFIG, FLOAT32, TOKENIZER, AttentionWindows, PromptScreen
 from inference.runtime.settings import CPU
-from inference.text.tokenizer import has_text_once
+from inference.text.tokenizer_file import LANGUAGE, refusing
 from sealgate.reasons import Reason, SealgateError
 
-_LARGEST_TOKENIZER = 32 << 20
 _PLAIN = "a"
 _USER, _TOOL = "user", FETCHED[0]
 # What no template says by itself.
@@ -97,18 +97,13 @@ class LanguageModel:
         """
         settings = check_config((folder / CONFIG).read_bytes())
         family = FAMILIES[settings["model_type"]]
-        data = (folder / TOKENIZER).read_bytes()
-        if len(data) > _LARGEST_TOKENIZER:
-            raise SealgateError(Reason.FILE_TOO_LARGE, TOKENIZER)
+        # 3.
+        tokenizer = LANGUAGE.open((folder / TOKENIZER).read_bytes())
         try:
-            if not has_text_once(json.loads(data).get("post_processor")):
-                raise SealgateError(Reason.CHECKPOINT_REFUSED, f"{TOKENIZER} repeats a text")
-            tokenizer = Tokenizer.from_buffer(data)
             # 1. and 2.
             check_index(folder)
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             family.check(config)
-            # 3.
             template, ends = template_of(folder), ends_of(folder, settings)
             model: Any
             if split:
@@ -273,15 +268,9 @@ class LanguageModel:
         return not self._mark_ids.isdisjoint(self._encoded(content).ids)
 
     def _encoded(self, text: str, special: bool = False) -> Encoding:
-        """Raises TENSOR_TEXT where the library fails, as a pattern does that looks back too often;
-        panics of its Rust code are no `Exception`.
-        """
-        try:
+        """Raises TENSOR_TEXT where the library fails."""
+        with refusing(Reason.TENSOR_TEXT):
             return self.tokenizer.encode(text, add_special_tokens=special)
-        except BaseException as error:
-            if not isinstance(error, Exception) and type(error).__module__ != "pyo3_runtime":
-                raise
-            raise SealgateError(Reason.TENSOR_TEXT, f"tokenizer: {str(error)[:200]}") from error
 
 
 def _whole(folder: Path, config: Any, family: ModelFamily, precision: str) -> PreTrainedModel:

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
+from inference.text.tokenizer_file import refusing
+from sealgate.reasons import Reason
+
 _UNKNOWN = "\ufffd"
 
 
 class StreamedText:
-    """The text of one answer. Special tokens have none.
+    """The text of one answer. Special tokens have none. Where the library fails, each method raises
+    SealgateError(INTERNAL).
 
     What may be the beginning of a stop text is held until it is known not to be. Where later bytes
     turn earlier ones into no character, as those of a tokenizer that falls back to bytes may, what
@@ -46,7 +50,8 @@ class StreamedText:
 
     def _decoded(self) -> str:
         ids = self._last + self._new
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        with refusing(Reason.INTERNAL):
+            text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
     def _release(self, new: str, last: bool) -> str:
