@@ -83,7 +83,8 @@ class Message:
 
 Visitor = Callable[[str, int, int, int | bytes], None]
 """Called with a message's name, a field's number, how many messages are around that message, and
-the field's value: a number, or the beginning of its bytes (of a message, none).
+the field's value: a number, several numbers as they are packed, or the beginning of its bytes (of
+a message, none).
 """
 
 
@@ -118,15 +119,17 @@ def walk_fields(
             size = cursor.varint()
             if size > end - cursor.position:
                 raise ValueError("a message that ends before its fields")
-            if shown:
-                visit(message.name, number, len(outer), cursor.shown(found, size))
+            value: int | bytes = cursor.shown(found, size) if shown else b""
             if found.message is None:
-                cursor.skip(found, size)
-            elif len(outer) >= _DEEPEST:
+                value = cursor.skip(found, size) or value
+            if shown:
+                visit(message.name, number, len(outer), value)
+            if found.message is None:
+                continue
+            if len(outer) >= _DEEPEST:
                 raise ValueError("messages too deep within one another")
-            else:
-                outer.append((end, message))
-                end, message = cursor.position + size, found.message
+            outer.append((end, message))
+            end, message = cursor.position + size, found.message
         else:
             value = cursor.number(found, key & 7)
             if shown:
@@ -175,18 +178,22 @@ class _Cursor:
     def shown(self, of: Field, size: int) -> bytes:
         return b"" if of.message else self._source.read(self.position, min(size, _SHOWN))
 
-    def skip(self, of: Field, size: int) -> None:
-        """Skip bytes, or packed numbers, which are counted where they are varints."""
+    def skip(self, of: Field, size: int) -> bytes:
+        """Skip bytes, or packed numbers; varints are counted, and returned as they are."""
+        packed = b""
         if of.wire == VARINT and of.repeated:
-            self._count_packed(size)
+            packed = self._packed(size)
         elif of.wire != BYTES and (not of.repeated or size % _WIDTHS[of.wire]):
             raise ValueError("a field of another form than the format's")
         self.position += size
+        return packed
 
-    def _count_packed(self, size: int) -> None:
+    def _packed(self, size: int) -> bytes:
         if size > self._left * _LONGEST_VARINT:
             raise ValueError("too many fields, or numbers without an end")
-        marks = self._source.read(self.position, size).translate(_CONTINUES)
+        packed = self._source.read(self.position, size)
+        marks = packed.translate(_CONTINUES)
         if marks.endswith(b"\x01") or b"\x01" * _LONGEST_VARINT in marks:
             raise ValueError("a number without an end")
         self.count(marks.count(0))
+        return packed

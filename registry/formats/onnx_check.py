@@ -5,6 +5,7 @@ No message is built, so a model of any size is checked in a few megabytes.
 
 from collections.abc import Mapping
 
+from registry.formats import tree_ensembles
 from registry.formats.bounded_bytes import (
     BYTES,
     FIXED32,
@@ -15,6 +16,7 @@ from registry.formats.bounded_bytes import (
     Message,
     walk_fields,
 )
+from registry.formats.tree_ensembles import TreeDepths
 from sealgate.reasons import Reason, SealgateError
 
 _MANY = 8
@@ -197,9 +199,9 @@ _OURS = b"sealgate."
 _VISITED: Mapping[str, tuple[int, ...]] = {
     # ir_version, opset_import, metadata_props, functions
     "ModelProto": (1, 8, 14, 25),
-    "GraphProto": (1,),  # node
     "TensorProto": (13, 14),  # external_data, data_location
     "StringStringEntryProto": (1, 2),
+    **tree_ensembles.VISITED,  # GraphProto among them
 }
 
 
@@ -212,11 +214,13 @@ def check_onnx(path: str, source: ByteSource, most: int = MOST_FIELDS) -> dict[s
        (EXTERNAL_DATA), whatever type the attribute that holds it claims to be of.
     4. It has no functions of its own (FORMAT_REFUSED): nested, a few hundred bytes of them unfold
        into millions of nodes when the model is loaded, and they hide weights from other checks.
+    5. None of its trees is so deep that loading it would end the process (FORMAT_REFUSED).
     """
-    # 1.
+    # 1., 5.
     found = _Findings()
     try:
         walk_fields(source, MODEL, most, _VISITED, found.visit)
+        found.trees.close()
     except ValueError as error:
         raise _refused(path, str(error)) from error
     if source.read(0, 1) != _START:
@@ -240,15 +244,20 @@ class _Findings:
         self.ir_version = 0
         self.has_nodes = self.has_operators = self.has_functions = self.is_outside = False
         self.notes: dict[str, str] = {}
+        self.trees = TreeDepths()
         self._name = self._text = b""
 
     def visit(self, message: str, number: int, depth: int, value: int | bytes) -> None:
+        if message in tree_ensembles.VISITED:
+            self.trees.visit(message, number, depth, value)
         if message == "TensorProto":
             # Of an enumeration's number, protobuf keeps 32 bits.
             self.is_outside |= number == 13 or _low(value) == _EXTERNAL
         elif message == "GraphProto":
             # The model's own graph is the only one right within it.
             self.has_nodes |= depth == 1
+        elif message in tree_ensembles.VISITED:
+            return
         elif message == "StringStringEntryProto":
             if depth == 1 and isinstance(value, bytes):
                 self._note(number, value)
