@@ -98,7 +98,11 @@ class Gateway:
         self._features = FeatureKeeper(config.features, now)
         self._rights = Rights(policy, config.gateway.environment)
         self._enforcement = Enforcement(
-            self.engine, policy, self._rights, store.registry.allowances
+            self.engine,
+            policy,
+            self._rights,
+            store.registry.allowances,
+            self.interceptor.readmit,
         )
         self._health = HealthService(self.engine, self.interceptor.admit, self._rights)
         self.event_streams = EventStreams.over(
@@ -185,13 +189,7 @@ class Gateway:
             self.engine,
             self.recorder,
             self._enforcement,
-            Observation(
-                self.engine.policy_in_force,
-                self.sessions,
-                self.drift,
-                self._features,
-                self._columns,
-            ),
+            Observation(self.sessions, self.drift, self._features, self._columns),
             self.rollout,
             now,
             self._limits.deadline,

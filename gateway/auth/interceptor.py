@@ -14,7 +14,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Set
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -187,17 +187,31 @@ class AuthInterceptor(grpc.ServerInterceptor):
         if roles is None:
             raise SealgateError(Reason.RULE_MISSING, method)
         # 2.
-        if roles == ANYONE:
-            return
+        if roles != ANYONE:
+            self._admit(call, roles, self._policy(), authenticator or self._authenticator)
+
+    def readmit(self, call: Call, policy: Policy) -> bool:
+        """Take steps 3 and 4 by the policy that decides about a call's answer; return False if the
+        call was admitted by that one. Raises as `admit` does, and the caller is who it was.
+        """
+        own = call.policy
+        # The same policy is read anew with each update of the engine.
+        if own is policy or (own is not None and own.digest == policy.digest):
+            return False
+        self._admit(call, RULES[call.method], policy, self._authenticator)
+        return True
+
+    def _admit(
+        self, call: Call, roles: Set[str], policy: Policy, authenticator: Authenticator
+    ) -> None:
         # 3.
         # Of a stream, whose caller is looked at again with each message, the first time is told.
         with tracing.span("authenticate") if call.is_anonymous else nullcontext():
-            chosen = authenticator or self._authenticator
-            principal = chosen.principal(call.context, self._policy())
-        call.identify(principal)
+            principal = authenticator.principal(call.context, policy)
+        call.identify(principal, policy)
         # 4.
-        if roles.isdisjoint(call.principal.roles):
-            raise SealgateError(Reason.ROLE_TOO_LOW, f"{call.principal.name} on {method}")
+        if roles.isdisjoint(principal.roles):
+            raise SealgateError(Reason.ROLE_TOO_LOW, f"{principal.name} on {call.method}")
 
     def enter(self, call: Call) -> Callable[[], None]:
         """Step 5; returns what is to be called when the call ends. Raises like

@@ -185,10 +185,17 @@ class Rights:
         return True
 
     def check(
-        self, call: Call, action: str, model: str = WILDCARD, alias: str | None = None
+        self,
+        call: Call,
+        action: str,
+        model: str = WILDCARD,
+        alias: str | None = None,
+        policy: Policy | None = None,
     ) -> None:
-        """Raises: RIGHT_MISSING. `model` must be a name; without an alias all of them are meant."""
-        policy, principal = self._policy(), call.principal
+        """Raises: RIGHT_MISSING. `model` must be a name; without an alias all of them are meant,
+        and without a policy the one in force.
+        """
+        policy, principal = policy or self._policy(), call.principal
         under, allowed = self._allowed
         if under is not policy:
             self._allowed = (policy, allowed := set())

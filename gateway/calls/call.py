@@ -21,7 +21,7 @@ from inference.observability import tracing
 from inference.observability.tracing import CallSpan
 from sealgate.process_log import REQUESTS, RequestIds, current_request
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy import Principal
+from sealgate.trust.policy import Policy, Principal
 
 _log = logging.getLogger(REQUESTS)
 
@@ -120,7 +120,7 @@ class Call:
     and the stream limiter that admitted it. All else is the context's.
     """
 
-    __slots__ = ("_cleanup", "_principal", "_stream_limiter", "context", "method")
+    __slots__ = ("_cleanup", "_principal", "_stream_limiter", "context", "method", "policy")
 
     def __init__(
         self, context: grpc.ServicerContext, method: str, stream_limiter: StreamLimiter
@@ -130,6 +130,8 @@ class Call:
         self._cleanup: CallCleanup | None = None
         self._stream_limiter = stream_limiter
         self._principal: Principal | None = None
+        self.policy: Policy | None = None
+        """By which the caller was admitted; None as long as nobody was."""
 
     @property
     def cleanup(self) -> CallCleanup:
@@ -155,9 +157,9 @@ class Call:
         """
         return self._stream_limiter.streaming(self, self.principal.name)
 
-    def identify(self, principal: Principal) -> None:
-        """Says who is calling, once that is verified."""
-        self._principal = principal
+    def identify(self, principal: Principal, policy: Policy | None = None) -> None:
+        """Says who is calling, once that is verified, and by which policy."""
+        self._principal, self.policy = principal, policy
 
     # What each call is asked for, without a search for it.
 

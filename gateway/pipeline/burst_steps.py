@@ -1,4 +1,7 @@
-"""Steps that a burst takes together: run, decide, record and settle (`gateway.pipeline.infer`)."""
+"""Steps that a burst takes together: run, decide, record and settle (`gateway.pipeline.infer`).
+
+One policy decides about an answer: the one in force when it has been computed.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +30,7 @@ from sealgate.process_log import current_request
 from sealgate.reasons import SealgateError
 from sealgate.remote.errors import forget_frames
 from sealgate.tensors import Tensor
-from sealgate.trust.policy import Consequence
+from sealgate.trust.policy import Consequence, Policy
 from sealgate.trust.receipts.answer_entry import BY_ALLOWANCE, LABELS, REDUCED, SESSION
 from sealgate.trust.statements.allowance import ALLOWED
 
@@ -125,18 +128,28 @@ class BurstSteps:
     ) -> None:
         """What the engine said of requests of one version, whose defects are no other's."""
         self._rollout.alias_health.ran(live, results, time.monotonic() - began)
+        try:
+            policy = self._enforcement.policy()
+        except SealgateError as error:
+            _fail(group, error)
+            return
         for pending, result in zip(group, results, strict=True):
             if isinstance(result, SealgateError):
                 pending.error = result
             else:
-                pending.answer = result
-        self._watch(live, [each for each in group if each.answer is not None])
+                pending.answer, pending.policy = result, policy
+                self._attempt(pending, self._check_again)
+        self._watch(policy, live, [each for each in group if each.answer is not None])
 
-    def _watch(self, live: LiveVersion, group: Sequence[PendingRequest]) -> None:
+    def _check_again(self, pending: PendingRequest) -> None:
+        if pending.policy is not None and pending.params is not None:
+            self._enforcement.check_again(pending.policy, pending.call, pending.params)
+
+    def _watch(self, policy: Policy, live: LiveVersion, group: Sequence[PendingRequest]) -> None:
         """What the callers' sessions look like, with these answers."""
         arrays = [each.array for each in group if each.array is not None]
         try:
-            prints = self._observation.prints(live, arrays)
+            prints = self._observation.prints(policy, live, arrays)
         except Exception as error:
             _fail(group, error)
             return
@@ -146,10 +159,15 @@ class BurstSteps:
         for caller, asked in callers.items():
             current_request.set(asked[-1][0].log)
             told = [(made, each.answer) for each, made in asked if each.answer is not None]
-            principal = asked[0][0].call.principal
+            withholds = partial(
+                self._enforcement.withholds, policy, live, asked[0][0].call.principal
+            )
             try:
-                withheld = [self._enforcement.withholds(live, principal, each) for _, each in told]
-                found = self._observation.session(caller, live, told, withheld)
+                withheld = [
+                    each.error is not None or (each.answer is not None and withholds(each.answer))
+                    for each, _ in asked
+                ]
+                found = self._observation.session(policy, caller, live, told, withheld)
             except Exception as error:
                 _fail([each for each, _ in asked], error)
                 continue
@@ -167,13 +185,13 @@ class BurstSteps:
     def _decide(self, pending: PendingRequest) -> None:
         """Step 5."""
         live, answer, params = pending.live, pending.answer, pending.params
-        if live is None or answer is None or params is None or pending.array is None:
+        policy = pending.policy
+        if live is None or answer is None or params is None or policy is None:
             return
         principal, session = pending.call.principal, pending.session
         released = self._enforcement.decide(
-            live, params, principal, pending.input_digest, answer, session
+            policy, live, params, principal, pending.input_digest, answer, session
         )
-        pending.policy = released.policy
         if released.allowance:
             pending.actions.add(BY_ALLOWANCE)
             pending.beside[ALLOWED] = released.allowance

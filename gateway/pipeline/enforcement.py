@@ -12,6 +12,10 @@
    allowance, which is used up, in the registry's log, before the answer leaves.
 7. Where verdict, role or session say so, only the likeliest class of each row leaves.
 
+One policy decides in steps 4 to 7, and how long an answer is delayed: the one in force when the
+answer has been computed. If the caller was admitted by another, who they are and step 1 are looked
+at again, so no answer leaves by the rights of one policy and the screening of another.
+
 A prompt's verdict blocks unless it only flags or records, because no part of a stream can be
 withheld later; so does an injection that the policy's classifier finds (PROMPT_INJECTION).
 """
@@ -108,9 +112,10 @@ class ResponseDelay:
         session: str | None,
         began: int,
         remaining: float | None,
+        policy: Policy | None = None,
     ) -> None:
         """Wait as long as `seconds_left` says."""
-        left = self.seconds_left(live, answer, session, began, remaining)
+        left = self.seconds_left(live, answer, session, began, remaining, policy)
         if left > 0:
             self._sleep(left)
 
@@ -121,14 +126,16 @@ class ResponseDelay:
         session: str | None,
         began: int,
         remaining: float | None,
+        policy: Policy | None = None,
     ) -> float:
         """In how many seconds the request that came at `began` may be answered, `remaining` at
         most; to be asked once.
 
-        `session` is what the policy says of a session like this one, if it looks like an attack.
+        `session` is what the policy says of a session like this one, if it looks like an attack;
+        `policy` is the one that decided, or by default the one in force.
         """
         took = (self._now() - began) / 1e9
-        screen = self._policy().screen(live.model)
+        screen = (policy or self._policy()).screen(live.model)
         least = screen.hold_ms / 1000
         if _by_stage(screen, live):
             slow = answer is not None and (answer.graph_rows or answer.float32_rows)
@@ -174,17 +181,17 @@ class AllowanceUse(Protocol):
 
 class EnforcedAnswer(NamedTuple):
     """`labels_only`: the likeliest class of each row, and no more, leaves. `allowance` is the
-    digest of the statement by which it passed; empty where none was needed. `policy` is the digest
-    of the policy that decided.
+    digest of the statement by which it passed; empty where none was needed.
     """
 
     labels_only: bool
     allowance: str
-    policy: str
 
 
 class Enforcement:
-    """Applies the policy in force. `policy` may raise POLICY_INVALID."""
+    """Applies the policy in force. `policy` may raise POLICY_INVALID; `readmit` is the auth
+    interceptor's.
+    """
 
     def __init__(
         self,
@@ -192,8 +199,10 @@ class Enforcement:
         policy: Callable[[], Policy],
         rights: Rights,
         allowances: AllowanceUse,
+        readmit: Callable[[Call, Policy], bool],
     ) -> None:
         self.policy = policy
+        self._readmit = readmit
         self.delay = ResponseDelay(policy)
         self._engine = engine
         self._rights = rights
@@ -217,8 +226,17 @@ class Enforcement:
         if live.alias == SHADOW_ALIAS:
             raise SealgateError(Reason.VERSION_NOT_LIVE, "shadow answers nobody")
 
+    def check_again(self, policy: Policy, call: Call, params: InferenceParams) -> None:
+        """Step 1 by the policy that decides, if the call was admitted by another.
+
+        Raises: RIGHT_MISSING, and as `AuthInterceptor.readmit`.
+        """
+        if self._readmit(call, policy):
+            self._rights.check(call, "infer", params.model, params.alias, policy)
+
     def decide(
         self,
+        policy: Policy,
         live: LiveVersion,
         params: InferenceParams,
         caller: Principal,
@@ -231,7 +249,6 @@ class Enforcement:
         Raises SealgateError: SESSION_BLOCKED, ADVERSARIAL_INPUT, STEP_UP, or as `AllowanceUse.use`
         does.
         """
-        policy = self.policy()
         action, labels = self._consequence(policy, live, caller, answer)
         # 4.
         if session == Consequence.BLOCK:
@@ -246,15 +263,15 @@ class Enforcement:
             allowance = self._allowed(params, held, live.version)
         # 7.
         labels_only = labels or Consequence.LABEL_ONLY in (action, session)
-        return EnforcedAnswer(labels_only, allowance, policy.digest)
+        return EnforcedAnswer(labels_only, allowance)
 
-    def withholds(self, live: LiveVersion, caller: Principal, answer: InferenceResult) -> bool:
-        """Whether steps 5 and 6 refuse such an answer, but for an allowance. Raises
-        SealgateError(POLICY_INVALID).
-        """
+    def withholds(
+        self, policy: Policy, live: LiveVersion, caller: Principal, answer: InferenceResult
+    ) -> bool:
+        """Whether steps 5 and 6 refuse such an answer, but for an allowance."""
         if answer.verdict is Verdict.CLEAN and not answer.float32_rows:
             return False
-        action, _ = self._consequence(self.policy(), live, caller, answer)
+        action, _ = self._consequence(policy, live, caller, answer)
         return action in (Consequence.STEP_UP, Consequence.BLOCK)
 
     def _consequence(

@@ -57,7 +57,10 @@ class BurstEntries:
         subject = pending.subject
         model, alias = (params.model, params.alias or "") if params else ("", "")
         # What came to no policy of its own names the one that its version was looked up by.
-        policy = pending.policy or (live.policy if live else self._policy().digest)
+        if pending.policy:
+            policy = pending.policy.digest
+        else:
+            policy = live.policy if live else self._policy().digest
         engine = (answer and answer.engine) or (live.ready.engine if live else "")
         screened = measured(live, answer)
         threshold = repr(screened.threshold) if screened else ""

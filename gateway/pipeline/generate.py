@@ -269,11 +269,14 @@ class GenerationPipeline:
         """Decide by the policy in force, which the record names, and return its rules for the
         model: those for answers are applied as well, whatever follows it meanwhile.
 
-        Raises: ADVERSARIAL_INPUT, PROMPT_INJECTION, and as `PromptClassifier`. No part of an
-        answer can be withheld later, so whatever does more than flag blocks.
+        Raises: ADVERSARIAL_INPUT, PROMPT_INJECTION, and as `PromptClassifier` and
+        `Enforcement.check_again`. No part of an answer can be withheld later, so whatever does more
+        than flag blocks.
         """
         policy = self._enforcement.policy()
         context.judged(policy.digest, ready.terms.screening, score)
+        if context.params is not None:
+            self._enforcement.check_again(policy, call, context.params)
         verdict = context.verdict
         screen = policy.screen(context.params.model if context.params else "")
         injected = self._prompt_classifier.follows(screen.guard, context.asked, until, call)

@@ -139,7 +139,7 @@ class InferencePipeline:
             return 0.0
         left = pending.call.time_remaining()
         return self._enforcement.delay.seconds_left(
-            pending.live, pending.answer, pending.session, pending.began, left
+            pending.live, pending.answer, pending.session, pending.began, left, pending.policy
         )
 
     def response(self, pending: PendingRequest) -> oip.ModelInferResponse:

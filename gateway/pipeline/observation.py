@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -24,13 +24,11 @@ class Observation:
 
     def __init__(
         self,
-        policy: Callable[[], Policy],
         sessions: SessionWatch,
         drift: DriftWatch,
         features: FeatureKeeper,
         columns: ColumnWatch | None = None,
     ) -> None:
-        self._policy = policy
         self._sessions = sessions
         self._drift = drift
         self._features = features
@@ -40,13 +38,14 @@ class Observation:
         self.session_actions: Counter[tuple[str, str]] = Counter()
 
     def prints(
-        self, live: LiveVersion, arrays: Sequence[npt.NDArray[Any]]
+        self, policy: Policy, live: LiveVersion, arrays: Sequence[npt.NDArray[Any]]
     ) -> list[list[bytes] | None]:
-        """The fingerprints of each request's rows, for `sessions`."""
-        return self._sessions.prints(self._policy().screen(live.model).sessions, live, arrays)
+        """The fingerprints of each request's rows, for `session` by the same policy."""
+        return self._sessions.prints(policy.screen(live.model).sessions, live, arrays)
 
     def session(
         self,
+        policy: Policy,
         caller: str,
         live: LiveVersion,
         requests: Sequence[tuple[list[bytes] | None, InferenceResult]],
@@ -59,7 +58,7 @@ class Observation:
         graph = sum(answer.graph_rows for _, answer in requests)
         if live.ready.detector.screens:
             live.statistics.screened(rows - graph, graph)
-        rules = self._policy().screen(live.model).sessions
+        rules = policy.screen(live.model).sessions
         holds = not self._drift.withdrawn(live.digest)
         found = self._sessions.observe(rules, caller, live, requests, holds, withheld)
         anchored = sum(each is not None for each in found.anchors)

@@ -16,6 +16,7 @@ from inference.engine import InferenceResult, LiveVersion
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, parameters_digest
+from sealgate.trust.policy import Policy
 
 _NO_TENSORS: Mapping[str, Tensor] = {}
 
@@ -25,8 +26,8 @@ class PendingRequest:
     whatever there is.
 
     `time` is when it came, for its entry, and `began` the same in nanoseconds of the monotonic
-    clock. `outputs` leave if `error` is None. `policy` is the digest of the policy by which the
-    answer left: a newer one may be in force than when its version was looked up. `beside` are the
+    clock. `outputs` leave if `error` is None. `policy` is the one that decides about the answer:
+    a newer one may be in force than when its version was looked up. `beside` are the
     outputs of entries that go before the answer's own, by their outcomes, and `actions` what the
     policy did, in the entry's words. `anchors` are the classes by which near-duplicates among its
     rows are answered, if there are any.
@@ -83,7 +84,7 @@ class PendingRequest:
         self.answer: InferenceResult | None = None
         self.session: str | None = None
         self.anchors: Sequence[int | None] | None = None
-        self.policy = ""
+        self.policy: Policy | None = None
         self.beside: dict[str, str] = {}
         self.actions: set[str] = set()
         self.outputs: list[Tensor] = []

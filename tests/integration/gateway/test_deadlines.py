@@ -43,9 +43,9 @@ def test_a_call_without_time_is_refused_and_recorded(harness):
             gateway.engine.policy_in_force,
             Rights(gateway.engine.policy_in_force),
             registry.allowances,
+            lambda *_: False,
         ),
         Observation(
-            gateway.engine.policy_in_force,
             SessionWatch(),
             DriftWatch(registry.drifts, gateway.store.answers.origin),
             FeatureKeeper(FeatureSettings(), now),

@@ -60,9 +60,9 @@ def predict(harness, **said):
             gateway.engine.policy_in_force,
             Rights(gateway.engine.policy_in_force),
             registry.allowances,
+            lambda *_: False,
         ),
         Observation(
-            gateway.engine.policy_in_force,
             SessionWatch(),
             DriftWatch(registry.drifts, gateway.store.answers.origin),
             FeatureKeeper(FeatureSettings(), now),

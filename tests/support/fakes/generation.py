@@ -63,10 +63,11 @@ def generate(
     records: list[Any] | None = None,
     quotas: Any = None,
     later: Sequence[AnswerRules | None] = (),
+    readmit: Callable[..., bool] = lambda *_: False,
 ) -> GenerationPipeline:
     """It is the model `tiny`, whatever is asked for. `answers` are the policy's rules for answers;
     `records` gets what is recorded; `quotas` are none by default. `later` are the rules of policies
-    that follow, one at each look.
+    that follow, one at each look; `readmit` is as for `Enforcement`.
     """
     kept = [] if records is None else records
     saying = ScriptedModel(pieces)
@@ -81,7 +82,9 @@ def generate(
     given: Sequence[Any] = (
         engine,
         SimpleNamespace(record=lambda record: kept.append(record) or _receipt(record)),
-        free_enforcement(engine, lambda: policies.pop(0) if len(policies) > 1 else policies[0]),
+        free_enforcement(
+            engine, lambda: policies.pop(0) if len(policies) > 1 else policies[0], readmit
+        ),
         quotas or QuotaLimiter.of([], QuotaStore()),
         lambda: datetime.now(UTC),
         60,
@@ -96,11 +99,13 @@ def _policy(answers: AnswerRules | None, number: int) -> Any:
     return SimpleNamespace(screen=lambda _: screen, rules=None, digest=digest)
 
 
-def free_enforcement(engine: Any, policy: Callable[[], Any]) -> Enforcement:
+def free_enforcement(
+    engine: Any, policy: Callable[[], Any], readmit: Callable[..., bool] = lambda *_: False
+) -> Enforcement:
     """By a policy whose rights let everybody ask."""
     rights: Any = SimpleNamespace(check=lambda *_: None)
     unused: Any = None
-    return Enforcement(engine, policy, rights, unused)
+    return Enforcement(engine, policy, rights, unused, readmit)
 
 
 def call_on(stream: Stream) -> Any:

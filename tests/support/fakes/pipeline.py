@@ -125,10 +125,10 @@ class FreeEnforcement(Enforcement):
     def __init__(self, engine: Any, policy: Any) -> None:
         rights: Any = SimpleNamespace(check=lambda *asked: None)
         unused: Any = None
-        super().__init__(engine, lambda: policy, rights, unused)
+        super().__init__(engine, lambda: policy, rights, unused, lambda *_: False)
 
     def decide(self, *asked: Any) -> EnforcedAnswer:
-        return EnforcedAnswer(labels_only=False, allowance="", policy="")
+        return EnforcedAnswer(labels_only=False, allowance="")
 
 
 class PipelineHarness:
@@ -144,7 +144,7 @@ class PipelineHarness:
             self.engine,
             SimpleNamespace(record_burst=self._record, is_erasing=lambda subject: False),
             self.enforcement,
-            Observation(lambda: policy, self.spy, self.spy, features),
+            Observation(self.spy, self.spy, features),
             SimpleNamespace(
                 select_version=lambda live, *asked: live,
                 alias_health=SimpleNamespace(ran=lambda *told: None),

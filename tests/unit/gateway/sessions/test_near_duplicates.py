@@ -154,11 +154,11 @@ def test_what_the_policy_refuses_for_its_verdict_is_withheld(
     screen = ScreeningRules(acts, step_up=StepUpRule("approver", 60))
     policy = make_policy(screens=ScreeningPolicy({"digits": screen}))
     unused: Any = None
-    enforcement = Enforcement(unused, lambda: policy, unused, unused)
+    enforcement = Enforcement(unused, lambda: policy, unused, unused, unused)
     live, caller = a_live(), policy.with_role("client")[0]
     live.config.blocks = True
     answer = answered(1, verdict=verdict)._replace(float32_rows=apart)
-    assert enforcement.withholds(live, caller, answer) is expected
+    assert enforcement.withholds(policy, live, caller, answer) is expected
 
 
 @pytest.mark.parametrize(("search", "action"), [("block", "block"), ("alert", "alert")])
