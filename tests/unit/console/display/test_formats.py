@@ -39,7 +39,7 @@ def test_numbers_are_for_people():
     assert [size(n) for n in (0, 999, 40_682, 3_000_000)] == [
         *("0 bytes", "999 bytes", "40.7 kB", "3.0 MB"),
     ]
-    assert count(1234567) == "1\u202f234\u202f567"
+    assert visible(count(1234567)) == "1\u202f234\u202f567"
     assert percent(0.455) == "45.5 %"
     assert [plain(value) for value in (True, 0.12345678, 3, "x")] == ["yes", "0.1235", "3", "x"]
 
