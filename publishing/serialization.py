@@ -21,7 +21,7 @@ _ONE_FILE = (
 def parse_model(data: bytes) -> onnx.ModelProto:
     """The model in `data`, which must be complete in itself: FORMAT_REFUSED, EXTERNAL_DATA."""
     try:
-        check_file("graph.onnx", data)
+        check_file("model.onnx", data)
     except SealgateError as refusal:
         if refusal.reason is not Reason.EXTERNAL_DATA:
             raise

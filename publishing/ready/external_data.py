@@ -79,7 +79,7 @@ def whole_model(model: bytes, beside: Callable[[str], bytes], confinement: Confi
 def is_divided(model: bytes) -> bool:
     """Whether an ONNX file names others. What is no ONNX file does not."""
     try:
-        check_file("graph.onnx", model)
+        check_file("model.onnx", model)
     except SealgateError as refusal:
         return refusal.reason is Reason.EXTERNAL_DATA
     return False

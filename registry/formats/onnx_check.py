@@ -208,7 +208,8 @@ _VISITED: Mapping[str, tuple[int, ...]] = {
 def check_onnx(path: str, source: ByteSource, most: int = MOST_FIELDS) -> dict[str, str]:
     """Check an ONNX file; return the notes in its metadata whose names begin with `sealgate.`.
 
-    1. It has at most `most` fields, and none that the format does not know (FORMAT_REFUSED).
+    1. It begins as ONNX files do, has at most `most` fields, and none that the format does not know
+       (FORMAT_REFUSED).
     2. It has a graph with nodes, and says which operators it is written in (FORMAT_REFUSED).
     3. No tensor of it, sparse ones and those of subgraphs and functions included, lies outside
        (EXTERNAL_DATA), whatever type the attribute that holds it claims to be of.
@@ -217,14 +218,14 @@ def check_onnx(path: str, source: ByteSource, most: int = MOST_FIELDS) -> dict[s
     5. None of its trees is so deep that loading it would end the process (FORMAT_REFUSED).
     """
     # 1., 5.
+    if source.read(0, 1) != _START:
+        raise _refused(path, "not an ONNX file")
     found = _Findings()
     try:
         walk_fields(source, MODEL, most, _VISITED, found.visit)
         found.trees.close()
     except ValueError as error:
         raise _refused(path, str(error)) from error
-    if source.read(0, 1) != _START:
-        raise _refused(path, "not an ONNX model")
     # 2.
     if found.ir_version < _OLDEST_IR or not found.has_nodes or not found.has_operators:
         raise _refused(path, "an ONNX model without a graph or operators")

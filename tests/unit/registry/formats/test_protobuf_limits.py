@@ -11,7 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from registry.formats.bounded_bytes import BYTES, FIXED32, FIXED64, VARINT, MemoryBytes, walk_fields
 from registry.formats.format_check import check_file
 from registry.formats.onnx_check import MESSAGES, MODEL, MOST_FIELDS, check_onnx
-from sealgate.reasons import Reason
+from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.documents.people import refused
 from tests.support.builders.protobuf import field, varint
 from tests.support.harness.registry import onnx_bytes
@@ -105,6 +105,12 @@ def test_a_header_of_too_many_tensors_is_not_read() -> None:
     header = json.dumps({f"{number:x}": tensor for number in range(300_000)}).encode()
     with refused(Reason.FORMAT_REFUSED):
         check_file("large.safetensors", len(header).to_bytes(8, "little") + header)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello, I am a text\n", b"PK\x03\x04", b"\x80\x04"])
+def test_what_does_not_begin_as_onnx_is_said_to_be_none(data: bytes) -> None:
+    with pytest.raises(SealgateError, match=r"credit\.onnx: not an ONNX file"):
+        check_file("credit.onnx", data)
 
 
 @pytest.mark.parametrize(
