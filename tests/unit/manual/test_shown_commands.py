@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -100,6 +101,15 @@ def test_every_example_of_the_help_works_as_it_is_shown(name: str) -> None:
     examples = re.sub(r"(?<=[^ \n]) {2,}.*", "", examples)
     commands = list(shown(f"```sh\n{examples}\n```\n"))
     assert [(words, word) for words in commands if (word := unknown(words))] == []
+
+
+def test_git_ignores_the_folders_that_shown_commands_write() -> None:
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    for page in PAGES:
+        for words in shown(page.read_text()):
+            for option, place in pairwise(words):
+                if option in ("--out", "--graphs") and re.fullmatch(r"\w+(/\w+)+", place):
+                    assert f"/{place.partition('/')[0]}/" in ignored, page
 
 
 def test_the_pages_show_commands() -> None:
