@@ -4,7 +4,6 @@ The keys never leave the publisher's machine; the gateway is asked only for comm
 files.
 """
 
-import json
 import secrets
 from pathlib import Path
 
@@ -195,5 +194,5 @@ def _told(found: IdentifiedMark | None) -> dict[str, object]:
         told |= {"bit_errors": read.bit_errors, "payload_read": found.payload}
     else:
         told["payload"] = "presence only"
-    named = {each.record.recipient: round(each.detection.z, 2) for each in found.recipients}
-    return {**told, "recipients": json.dumps(named)}
+    named = {each.record.recipient: {"z": round(each.detection.z, 2)} for each in found.recipients}
+    return {**told, "recipients": named}

@@ -84,13 +84,17 @@ def ask_hidden(text: str, *, twice: bool = False) -> str:
 
 
 def show_fields(values: Mapping[str, Any], as_json: bool) -> None:
-    """Prints one thing, a field a line; of a list, an item a line."""
+    """Prints one thing, a field a line; of a list or mapping, an item a line, `none` where it is
+    empty.
+    """
     if as_json:
         click.echo(json.dumps(values, indent=2))
         return
     width = max(len(name) for name in values)
     for name, value in values.items():
-        items = value if isinstance(value, list) else [value]
+        if isinstance(value, Mapping):
+            value = [f"{key}: {_text(each)}" for key, each in value.items()]
+        items = (value or ["none"]) if isinstance(value, list) else [value]
         lines = [line for item in items for line in _text(item).split("\n")]
         text = "\n".join(map(printable, lines)).rstrip().replace("\n", f"\n{'':<{width}}  ")
         click.echo(f"{name.replace('_', ' '):<{width}}  {text}")
@@ -108,6 +112,8 @@ def new_console() -> Console:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(each)}" for name, each in value.items())
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 

@@ -1,6 +1,7 @@
 """What the command line prints: whole words, a row a line for pipes, something for nothing."""
 
 import io
+import json
 
 import click
 import pytest
@@ -64,6 +65,21 @@ def test_items_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
         "key       first",
         "          second",
     ]
+
+
+def test_a_mapping_is_printed_for_people_and_nested_in_json(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    values = {"recipients": {"north": {"z": 16.2}, "south": {"z": 12.0}}, "others": {}, "notes": []}
+    show_fields(values, False)
+    assert capsys.readouterr().out.splitlines() == [
+        "recipients  north: z 16.2",
+        "            south: z 12.0",
+        "others      none",
+        "notes       none",
+    ]
+    show_fields(values, True)
+    assert json.loads(capsys.readouterr().out) == values
 
 
 def test_a_wrong_configuration_ends_a_command_with_what_to_change() -> None:
