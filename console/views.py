@@ -165,11 +165,13 @@ def _answer(
 
 def refused(console: Console, refusal: SealgateError, *, signed_in: bool = False) -> HTMLResponse:
     """The page for a refusal."""
-    reason = refusal.reason
+    reason, detail = refusal.reason, refusal.detail
+    if "roles" in refusal.facts:
+        detail = f"It takes the role {refusal.facts['roles'].replace(', ', ' or ')}."
     status = _STATUS.get(reason.kind, 503 if reason is Reason.CALL_FAILED else 500)
     if reason.kind is Kind.UNAVAILABLE:
         status = 503
-    told = reason.sentence, refusal.detail, reason.name
+    told = reason.sentence, detail, reason.name
     return plain(console, status, *told, signed_in=signed_in)
 
 

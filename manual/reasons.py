@@ -89,6 +89,8 @@ _BY_REASON = {
     Reason.API_KEY_EXPIRED: "Ask an admin for a new key.",
     Reason.API_KEY_REVOKED: "Ask an admin for a new key.",
     Reason.PRINCIPAL_UNKNOWN: "Ask an admin to name you in a new policy.",
+    Reason.ROLE_TOO_LOW: "Use another person's profile, or ask an admin for a role: `roles` in the "
+    "metadata names those of which one is enough.",
     Reason.LOGIN_CHALLENGE: "Begin the sign-in again.",
     Reason.PROMOTION_ONLY: "Promote, roll back or revoke instead.",
     Reason.SELF_APPROVAL: "Have somebody else approve.",

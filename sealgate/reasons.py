@@ -4,7 +4,7 @@ A caller sees the reason's name and its fixed sentence, never an exception's tex
 servers have leaked paths, SQL and scores. The detail is for our own log.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum, auto, unique
 
 
@@ -409,6 +409,11 @@ class SealgateError(Exception):
         self.detail = detail
         self.retry = retry
         self.facts = dict(facts or {})
+
+
+def roles_needed(roles: Collection[str]) -> dict[str, str]:
+    """The facts of ROLE_TOO_LOW: any one of these roles would be enough."""
+    return {"roles": ", ".join(sorted(roles))}
 
 
 Refusal = SealgateError  # its name in release 0.1; release 0.3 will not have it

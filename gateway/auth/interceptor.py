@@ -25,7 +25,7 @@ from gateway.auth.method_rules import ANYONE, AUDIT_READS, RULES, WATCHES
 from gateway.calls.call import Call, RecordedRefusal, following, line_of_call
 from gateway.calls.messages import Handler, only, parsed
 from inference.observability import tracing
-from sealgate.reasons import Kind, Reason, SealgateError
+from sealgate.reasons import Kind, Reason, SealgateError, roles_needed
 from sealgate.remote import RECEIPT_METADATA
 from sealgate.remote.errors import forget_frames, grpc_status, refusal_for
 from sealgate.trust.policy import Policy, Principal
@@ -211,7 +211,8 @@ class AuthInterceptor(grpc.ServerInterceptor):
         call.identify(principal, policy)
         # 4.
         if roles.isdisjoint(principal.roles):
-            raise SealgateError(Reason.ROLE_TOO_LOW, f"{principal.name} on {call.method}")
+            detail = f"{principal.name} on {call.method}"
+            raise SealgateError(Reason.ROLE_TOO_LOW, detail, facts=roles_needed(roles))
 
     def enter(self, call: Call) -> Callable[[], None]:
         """Step 5; returns what is to be called when the call ends. Raises like

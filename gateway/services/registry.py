@@ -23,7 +23,7 @@ from inference.llm.terms import TERMS
 from registry.policy import Policies
 from registry.registry import Registry
 from registry.state.records import ProposalRecord
-from sealgate.reasons import Reason, SealgateError
+from sealgate.reasons import Reason, SealgateError, roles_needed
 from sealgate.trust.fields import check_name
 from sealgate.trust.policy import STAFF_ROLES, WILDCARD, Principal
 from sealgate.trust.statements import (
@@ -48,7 +48,8 @@ _FILES = frozenset({MODEL, GOLDEN, TERMS, GOLDEN_PROMPTS})
 def check_file(caller: Principal, path: str) -> None:
     """Raises: ROLE_TOO_LOW."""
     if STAFF_ROLES.isdisjoint(caller.roles) and path not in _FILES:
-        raise SealgateError(Reason.ROLE_TOO_LOW, f"{caller.name} on a file of a version")
+        detail = f"{caller.name} on a file of a version"
+        raise SealgateError(Reason.ROLE_TOO_LOW, detail, facts=roles_needed(STAFF_ROLES))
 
 
 def shown(caller: Principal, version: Version) -> Version:

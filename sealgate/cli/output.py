@@ -17,7 +17,7 @@ from rich.text import Text
 from sealgate.printable import printable
 from sealgate.private_keys import PASSPHRASE_VARIABLE
 from sealgate.reasons import Reason, SealgateError
-from sealgate.remote import reason_name_of, reason_of
+from sealgate.remote import facts_of, reason_name_of, reason_of
 from sealgate.settings import ConfigError
 from sealgate.trust.receipts.answer_entry import NONE
 
@@ -152,14 +152,15 @@ class HelpfulGroup(click.Group):
         try:
             return super().invoke(ctx)
         except SealgateError as refusal:
-            raise _failure(refusal.reason, refusal.detail) from refusal
+            raise _failure(refusal.reason, refusal.detail, refusal.facts) from refusal
         except ConfigError as error:
             raise click.ClickException(str(error)) from error
         except grpc.RpcError as error:
             reason = reason_of(error)
             if reason is not None:
                 unknown = reason is Reason.REASON_UNKNOWN
-                raise _failure(reason, reason_name_of(error) if unknown else "") from error
+                detail = reason_name_of(error) if unknown else ""
+                raise _failure(reason, detail, facts_of(error)) from error
             raise click.ClickException(printable(_unexplained(error))) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
@@ -168,8 +169,12 @@ class HelpfulGroup(click.Group):
             raise click.ClickException(f"{name}: {error.strerror}") from error
 
 
-def _failure(reason: Reason, detail: str) -> click.ClickException:
-    detail = "; ".join(text for text in (detail, _HINTS.get(reason)) if text)
+def _failure(reason: Reason, detail: str, facts: Mapping[str, str]) -> click.ClickException:
+    hint = _HINTS.get(reason)
+    if "roles" in facts:
+        named = facts["roles"].replace(", ", " or ")
+        hint = f"it takes the role {named}; --as NAME chooses another person"
+    detail = "; ".join(text for text in (detail, hint) if text)
     text = f"{reason.name}: {reason.sentence}"
     # It may quote what others wrote.
     return click.ClickException(f"{text} ({printable(detail)})" if detail else text)

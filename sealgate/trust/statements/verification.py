@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sealgate.reasons import Reason, SealgateError
+from sealgate.reasons import Reason, SealgateError, roles_needed
 from sealgate.trust import dsse
 from sealgate.trust.dsse import Envelope
 from sealgate.trust.keys import Signer
@@ -49,7 +49,8 @@ def open_statement(
         raise SealgateError(Reason.SIGNER_MISMATCH, f"{kind.TYPE} not signed by {statement.author}")
     # 3.
     if not set(roles).intersection(policy.principal(statement.author).roles):
-        raise SealgateError(Reason.ROLE_TOO_LOW, f"{kind.TYPE} by {statement.author}")
+        detail = f"{kind.TYPE} by {statement.author}"
+        raise SealgateError(Reason.ROLE_TOO_LOW, detail, facts=roles_needed(roles))
     # 4.
     dsse.verify(envelope, kind.PAYLOAD_TYPE, keys)
     return statement

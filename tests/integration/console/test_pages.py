@@ -140,6 +140,11 @@ def test_people_who_are_no_auditors_see_no_entries(console):
         assert "ROLE_TOO_LOW" in answer.text
 
 
+def test_who_lacks_a_role_is_told_which_one_it_takes(console):
+    text = console.signed_in("approver-1").get(f"/audit/entries/0?log={ORIGIN}").text
+    assert "It takes the role auditor." in text
+
+
 def test_decisions_are_found_by_caller_and_request(auditor):
     found = text_of(auditor.get("/audit?principal=client&model=digits"))
     assert all(f"request-{number}" in found for number in range(3))
