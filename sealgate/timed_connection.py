@@ -15,7 +15,8 @@ _TICK = 0.5
 
 class TimedConnection(H11Protocol):
     """An HTTP/1.1 connection that ends where the other end takes longer than `SECONDS` to send a
-    request, its body included, or to take what was answered.
+    request, its body included, or to take a part of what was answered: as much as the server
+    keeps for it (64 KiB).
     """
 
     SECONDS: ClassVar[float] = 10.0
@@ -24,6 +25,11 @@ class TimedConnection(H11Protocol):
         super().connection_made(transport)
         self._since = self.loop.time()
         self._timer = self.loop.call_later(min(_TICK, self.SECONDS), self._look)
+
+    def resume_writing(self) -> None:
+        """Called when the other end has taken most of what waited for it."""
+        super().resume_writing()
+        self._since = self.loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
@@ -39,6 +45,9 @@ class TimedConnection(H11Protocol):
         self._timer = self.loop.call_later(min(_TICK, self.SECONDS), self._look)
 
     def _is_answering(self) -> bool:
-        """Whether a request has come whole, and its answer has not left."""
+        """Whether an answer is being made to a request that has come whole. One that waits for the
+        other end is not.
+        """
         cycle = self.cycle
-        return cycle is not None and not cycle.more_body and not cycle.response_complete
+        is_whole = cycle is not None and not cycle.more_body and not cycle.response_complete
+        return is_whole and not self.flow.write_paused

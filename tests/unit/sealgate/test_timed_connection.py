@@ -8,14 +8,17 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from demo.stage import free_ports
 from sealgate.timed_connection import TimedConnection
+from tests.support.fakes.blocking_worker import until
 
 _MOST = 4
 _PATIENCE = 60
+# Together more than the buffers of both ends.
+_PART, _PARTS = 1 << 20, 32
 _GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n"
 _POST = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\nhalf"
 BEGUN = {"silent": b"", "half a head": _GET, "half a body": _POST}
@@ -28,7 +31,8 @@ class Served:
         self.port = free_ports()
         self.may_answer = threading.Event()
         self.asked = threading.Event()
-        app = Starlette(routes=[Route("/", self._answer, methods=["GET", "POST"])])
+        answer = Route("/", self._answer, methods=["GET", "POST"])
+        app = Starlette(routes=[answer, Route("/large", self._large)])
         self.server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -45,6 +49,9 @@ class Served:
         self.asked.set()
         assert self.may_answer.wait(_PATIENCE)
         return PlainTextResponse("here")
+
+    def _large(self, request: Request) -> StreamingResponse:
+        return StreamingResponse(bytes(_PART) for _ in range(_PARTS))
 
     def connected(self, sent: bytes) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port), _PATIENCE)
@@ -92,6 +99,24 @@ def test_a_request_that_does_not_come_ends_its_connection(
     answer = received(served.connected(_GET + b"\r\n"))
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.endswith(b"here")
+
+
+def test_an_answer_that_is_not_taken_ends_its_connection(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TimedConnection, "SECONDS", 0.5)
+    silent = served.connected(_GET.replace(b"/ ", b"/large ") + b"\r\n")
+    open_ones = served.server.server_state.connections
+    until(lambda: bool(open_ones))
+    until(lambda: not open_ones)
+    silent.close()
+
+
+def test_an_answer_is_taken_in_parts(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TimedConnection, "SECONDS", _PATIENCE)
+    asked = _GET.replace(b"/ ", b"/large ") + b"connection: close\r\n\r\n"
+    with served.connected(asked) as connection, connection.makefile("rb") as answer:
+        assert answer.read().count(b"\0") == _PART * _PARTS
 
 
 def test_an_answer_may_take_its_time(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
