@@ -159,8 +159,8 @@ def file(view: View) -> Response:
 
 ROUTES = [
     ("/audit", audit, ("GET",)),
-    ("/audit/entries/{index:int}", entry, ("GET",)),
-    ("/audit/entries/{index:int}/receipt", receipt, ("GET",)),
+    ("/audit/entries/{index:number}", entry, ("GET",)),
+    ("/audit/entries/{index:number}/receipt", receipt, ("GET",)),
     ("/audit/verify", verify, ("GET", "POST")),
     ("/audit/pack", pack, ("GET", "POST")),
     ("/audit/pack/file", file, ("GET",)),

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from console.display.formats import from_base64url
 from console.sessions import enrolled, passkeys_of, user_handle
-from console.views import View
+from console.views import View, plain
 from sealgate.promotion.drafts import (
     Document,
     add_passkey,
@@ -64,8 +64,12 @@ def people(view: View) -> Response:
 
 
 def person(view: View) -> Response:
-    policy = view.calls.policy
-    who = policy.principal(view.path("name"))
+    policy, name = view.calls.policy, view.path("name")
+    who = next((each for each in policy.principals if each.name == name), None)
+    if who is None:
+        unknown = Reason.PRINCIPAL_UNKNOWN
+        # Raised, it would be said of the reader, and end their session.
+        return plain(view.console, 404, unknown.sentence, "", unknown.name, signed_in=True)
     return view.render(
         "person.html",
         who=who,

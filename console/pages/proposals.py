@@ -224,5 +224,5 @@ ROUTES = [
     ("/proposals/{digest}", proposal, ("GET",)),
     ("/models/{model}/aliases/{alias}/live", live, ("GET",)),
     ("/models/{model}/aliases/{alias}/live/events", events, ("GET",)),
-    ("/models/{model}/versions/{number:int}", version, ("GET",)),
+    ("/models/{model}/versions/{number:number}", version, ("GET",)),
 ]

@@ -210,6 +210,6 @@ def _answers(reader: AuditReader, origin: str, model: str, digest: str, start: i
 
 
 ROUTES = [
-    ("/models/{model}/versions/{number:int}/reach", reach, ("GET",)),
-    ("/models/{model}/versions/{number:int}/answers", answers, ("GET",)),
+    ("/models/{model}/versions/{number:number}/reach", reach, ("GET",)),
+    ("/models/{model}/versions/{number:number}/answers", answers, ("GET",)),
 ]

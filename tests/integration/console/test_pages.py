@@ -54,6 +54,20 @@ def test_a_model_shows_its_versions_aliases_and_traffic(auditor):
     assert 'aria-label="What screening found. Version 1: 3 clean' in page
 
 
+@pytest.mark.parametrize("digits", [16, 5000])
+def test_a_number_of_many_digits_leads_to_no_page(console, auditor, digits):
+    """Such a one fits into no message, and Python reads none of more than 4,300 digits."""
+    for path in ("/audit/entries/", "/models/digits/versions/"):
+        for browser in (console.visitor(), auditor):
+            assert browser.get(f"{path}{'9' * digits}?log={ORIGIN}").status_code == 404
+
+
+def test_a_page_of_nobody_ends_no_session(console):
+    reader = console.signed_in("auditor")
+    assert reader.get("/people/nobody").status_code == 404
+    assert reader.get("/people/client").status_code == 200
+
+
 def test_looking_at_a_model_leaves_no_refusal_in_the_answer_log(gateway, console):
     """No page asks where an alias points that has never pointed at a version."""
     auditor = console.signed_in("auditor")
@@ -118,7 +132,7 @@ def test_a_rejected_proposal_says_by_whom_and_why_and_waits_for_nobody(console):
         ("/models/digits/versions/99", 404, "VERSION_UNKNOWN"),
         ("/models/Bad%20Name", 400, "NAME_MALFORMED"),
         ("/proposals/sha256:" + "0" * 64, 404, "PROPOSAL_UNKNOWN"),
-        ("/people/nobody", 401, "PRINCIPAL_UNKNOWN"),
+        ("/people/nobody", 404, "PRINCIPAL_UNKNOWN"),
         (f"/audit/entries/99999?log={ORIGIN}", 404, "ENTRY_UNKNOWN"),
         ("/audit/entries/1?log=elsewhere", 404, "LOG_UNKNOWN"),
         ("/audit?day=tomorrow", 400, "PARAMETER_MALFORMED"),
