@@ -13,6 +13,7 @@ it is refused.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -45,6 +46,14 @@ _CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndTo
 _ADDED = 16 << 20
 # A tree's node takes more room in ONNX than in xgboost's own form.
 _GROWTH = 8
+# What a file that is damaged on purpose leads to in libraries that expect none.
+_MALFORMED = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError),
+    ValueError,
+)
+# Time and line before a message of xgboost's; a trace of the stack follows it.
+_PLACE = re.compile(r"^\[[0-9:]+\] \S+:[0-9]+: ")
+_SHOWN = 200
 _SAID = (
     "run_id",
     "model_uuid",
@@ -91,9 +100,10 @@ def read_mlflow(
     signer = verified_signer(named, signers)
     document = _document(named[MLMODEL])
     flavour, data = _flavour(document)
-    model = whole_of(named, _inside(data), confinement)
+    name = _inside(data)
+    model = whole_of(named, name, confinement)
     if flavour == "xgboost":
-        model = _converted(model, confinement)
+        model = _converted(name, model, confinement)
     statement = _statement(document, flavour, model, signer, _run_of(folder), named)
     return ImportedModel(model, Origin(statement, {"model.onnx": sha256(model)}))
 
@@ -112,15 +122,24 @@ def convert(request: bytes, send: Callable[[bytes], None]) -> None:
         booster.load_model(bytearray(request))
         taken = [("input", FloatTensorType([None, booster.num_features()]))]
         send(convert_xgboost(booster, initial_types=taken).SerializeToString())
-    except (xgboost.core.XGBoostError, RuntimeError, ValueError, KeyError) as error:
-        raise SealgateError(Reason.FORMAT_REFUSED, f"xgboost: {str(error)[:200]}") from error
+    except (xgboost.core.XGBoostError, *_MALFORMED) as error:
+        raise SealgateError(Reason.FORMAT_REFUSED, f"xgboost: {_cause(error)}") from error
 
 
-def _converted(model: bytes, confinement: Confinement) -> bytes:
+def _cause(error: Exception) -> str:
+    """What a library says is wrong, without where in its own code that was found."""
+    said = _PLACE.sub("", str(error)).strip().partition("\n")[0]
+    return said[:_SHOWN] or type(error).__name__
+
+
+def _converted(name: str, model: bytes, confinement: Confinement) -> bytes:
     limits, unsafe = confinement.limits, confinement.unsafe
-    with process.start(CONVERT, model, limits, unsafe=unsafe) as worker:
-        found = worker.receive(_GROWTH * len(model) + _ADDED)
-        worker.finish()
+    try:
+        with process.start(CONVERT, model, limits, unsafe=unsafe) as worker:
+            found = worker.receive(_GROWTH * len(model) + _ADDED)
+            worker.finish()
+    except SealgateError as refusal:
+        raise SealgateError(refusal.reason, f"{name}: {refusal.detail}") from refusal
     return found
 
 

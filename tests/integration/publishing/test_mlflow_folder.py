@@ -1,6 +1,7 @@
 """An MLflow model folder, as MLflow 2 writes it, is published with what MLflow says of it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,48 @@ def test_a_booster_is_converted_in_a_worker(tmp_path: Path) -> None:
     native = bytes(fitted.get_booster().save_raw("ubj"))
     found = read_mlflow(written(tmp_path, "xgboost", "model.ubj", native), Confinement())
     assert found.onnx.startswith(b"\x08")
+
+
+def a_booster() -> Any:
+    fitted = xgboost.XGBClassifier(n_estimators=2, max_depth=3).fit(X[::2], Y[::2])
+    return json.loads(fitted.get_booster().save_raw("json"))
+
+
+def damaged(what: str) -> bytes:
+    """A booster whose first tree is damaged."""
+    booster = a_booster()
+    tree = booster["learner"]["gradient_booster"]["model"]["trees"][0]
+    if what == "cut short":
+        return json.dumps(booster).encode()[:2000]
+    if what == "a circle":
+        tree["left_children"][1] = 0
+    elif what == "too few":
+        tree["left_children"] = []
+    else:
+        tree["split_conditions"][0] = float(what)
+    return json.dumps(booster).encode()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("cut short", Reason.FORMAT_REFUSED),
+        ("too few", Reason.FORMAT_REFUSED),
+        ("nan", Reason.FORMAT_REFUSED),
+        # xgboost follows it until its stack is used up.
+        ("a circle", Reason.WORKER_FAILED),
+    ],
+)
+def test_a_damaged_booster_is_refused_by_its_name(
+    tmp_path: Path, what: str, reason: Reason
+) -> None:
+    """And with what is wrong, not where in its own code xgboost found it."""
     with pytest.raises(SealgateError) as refused:
-        read_mlflow(written(tmp_path / "bad", "xgboost", "model.ubj", b"no model"), Confinement())
-    assert refused.value.reason is Reason.FORMAT_REFUSED
+        read_mlflow(written(tmp_path, "xgboost", "model.json", damaged(what)), Confinement())
+    assert refused.value.reason is reason
+    assert refused.value.detail.startswith("model.json: ")
+    assert not re.search(r"Stack trace|\.cc|\.so", refused.value.detail)
 
 
 def metrics(model: Path) -> Any:
