@@ -127,18 +127,31 @@ class Perceptron(_Headed):
 
 
 class Convolution(_Headed):
-    """`layers` times 3 x 3 convolutions and 2 x 2 maxima on images [channels, side, side]; each
-    has twice the channels of the one before, the last `width`.
+    """`layers` times a 3 x 3 convolution, and a step to half the side: 2 x 2 maxima or, with
+    `strides`, a second convolution of stride 2. Each has twice the channels of the one before, the
+    last `width`. Rows are images [channels, side, side] or the pixels [side * side] of one.
+
+    A maximum passes on whichever of four places an attack moves furthest, so a network without any
+    withstands more (`docs/reference/benchmarks.md`, screening as shipped).
     """
 
-    def __init__(self, row: tuple[int, ...], width: int, layers: int, classes: int) -> None:
+    def __init__(
+        self, row: tuple[int, ...], width: int, layers: int, classes: int, strides: bool = False
+    ) -> None:
         super().__init__()
-        channels, side = row[0], row[1]
         parts: list[nn.Module] = []
+        if len(row) == 1:
+            row = (1, math.isqrt(row[0]), math.isqrt(row[0]))
+            parts.append(nn.Unflatten(1, row))
+        channels, side = row[0], row[1]
         for at in reversed(range(layers)):
             wide = max(width >> at, 1)
-            parts += [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-            channels, side = wide, side // 2
+            parts += [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU()]
+            if strides:
+                parts += [nn.Conv2d(wide, wide, 3, stride=2, padding=1), nn.ReLU()]
+            else:
+                parts.append(nn.MaxPool2d(2))
+            channels, side = wide, (side + strides) // 2
         self.body = nn.Sequential(*parts, nn.Flatten())
         self.head = nn.Linear(channels * side * side, classes)
 
@@ -159,9 +172,10 @@ def make(asked: StudentSection, read: SourceRows, seen: Rows | None = None) -> n
     row = read.x.shape[1:]
     if asked.kind == recipe.PERCEPTRON:
         return Perceptron(int(torch.Size(row).numel()), asked.width, asked.layers, classes)
-    if min(row[1:]) >> asked.layers == 0:
+    side = math.isqrt(row[-1]) if len(row) == 1 else row[-1]
+    if side >> asked.layers == 0:
         raise SealgateError(Reason.RECIPE_INVALID, f"{asked.layers} layers leave nothing of {row}")
-    return Convolution(row, asked.width, asked.layers, classes)
+    return Convolution(row, asked.width, asked.layers, classes, asked.strides)
 
 
 def _encoder(

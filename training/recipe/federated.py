@@ -13,7 +13,7 @@ from sealgate.settings import ConfigError
 from training.recipe.recipe import (
     CONVOLUTION,
     ENCODER,
-    FASHION,
+    OF_IMAGES,
     ModelSection,
     RunSection,
     SliceSizes,
@@ -125,8 +125,8 @@ class FederatedRecipe:
     def __post_init__(self) -> None:
         if self.student.kind == ENCODER:
             raise ConfigError("clients train a perceptron or a convolution")
-        if self.student.kind == CONVOLUTION and self.data.source != FASHION:
-            raise ConfigError("a convolution takes images: fashion-mnist")
+        if self.student.kind == CONVOLUTION and self.data.source not in OF_IMAGES:
+            raise ConfigError(f"a convolution takes images: {', '.join(OF_IMAGES)}")
         if self.data.labels:
             raise ConfigError("[data] clients have labels for all of their rows")
         if self.run != RunSection(self.run.seed):

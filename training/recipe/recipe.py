@@ -152,6 +152,8 @@ class StudentSection:
 
     With `attention` "window" an encoder reads texts of up to `whole` tokens as ever, and in longer
     ones each token attends to its `block`, those beside it and the first token.
+
+    With `strides` a convolution halves images by convolutions of stride 2 instead of maxima.
     """
 
     kind: str
@@ -164,6 +166,7 @@ class StudentSection:
     attention: str = FULL
     whole: int = _WHOLE
     block: int = _BLOCK
+    strides: bool = False
 
     def __post_init__(self) -> None:
         one_of("[student] kind", self.kind, STUDENTS)
@@ -178,6 +181,8 @@ class StudentSection:
             raise ConfigError("[student] first_layers are those of the encoder at a path")
         if self.vocabulary and (self.kind != ENCODER or self.path is not None):
             raise ConfigError("[student] only an encoder without a path can have a vocabulary")
+        if self.strides and self.kind != CONVOLUTION:
+            raise ConfigError("[student] only a convolution can have strides")
         if self.kind == ENCODER and self.width % self.heads:
             raise ConfigError("[student] width must be a multiple of heads")
         # Positions turn pairs of a head's numbers.
@@ -239,8 +244,8 @@ class Recipe:
             raise ConfigError("a private step must be the only one")
         if (self.data.source in OF_TEXT) != (self.student.kind == ENCODER):
             raise ConfigError("texts are for an encoder, and an encoder needs texts")
-        if self.student.kind == CONVOLUTION and self.data.source != FASHION:
-            raise ConfigError("a convolution takes images: fashion-mnist")
+        if self.student.kind == CONVOLUTION and self.data.source not in OF_IMAGES:
+            raise ConfigError(f"a convolution takes images: {', '.join(OF_IMAGES)}")
         if self.student.kind == ENCODER and {PRIVATE, HARDEN, CERTIFY}.intersection(kinds):
             detail = "a step private, harden or certify needs a perceptron or a convolution"
             raise ConfigError(detail)

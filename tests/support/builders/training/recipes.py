@@ -24,6 +24,7 @@ calibration = 480
 """
 BOOSTED = '[teacher]\nkind = "boosting"\n'
 PERCEPTRON = '[student]\nkind = "perceptron"\nwidth = 128\nlayers = 3\n'
+CONVOLUTION = '[student]\nkind = "convolution"\nwidth = 16\nstrides = true\n'
 DISTIL = '[[steps]]\nkind = "distil"\nepochs = 8\nlearning_rate = 4e-3\n'
 TRAIN = '[[steps]]\nkind = "train"\nepochs = 4\nlearning_rate = 4e-3\n'
 HARDEN = '[[steps]]\nkind = "harden"\nepochs = 12\nlearning_rate = 4e-3\n'

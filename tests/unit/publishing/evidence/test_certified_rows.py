@@ -22,14 +22,18 @@ from training.models.students import Convolution, Perceptron
 from training.steps.certification import certified
 
 PART = datasets.digits().slices["test"]
-NETWORKS = [lambda: Perceptron(64, 24, 3, 10), lambda: Convolution((1, 8, 8), 8, 2, 10)]
+NETWORKS = [
+    lambda: Perceptron(64, 24, 3, 10),
+    lambda: Convolution((1, 8, 8), 8, 2, 10),
+    lambda: Convolution((1, 8, 8), 8, 2, 10, strides=True),
+]
 
 
 def bounds(graph: bytes, x: np.ndarray) -> RowBounds:
     return RowBounds.of(MeasuredGraph.of(onnx.load_from_string(graph), "x", x), "logits")
 
 
-@pytest.mark.parametrize("make", NETWORKS, ids=["perceptron", "convolution"])
+@pytest.mark.parametrize("make", NETWORKS, ids=["perceptron", "convolution", "strides"])
 def test_the_graph_proves_what_the_network_proves(make: Callable[[], torch.nn.Module]) -> None:
     torch.manual_seed(0)
     net = make().eval().requires_grad_(False)
@@ -39,7 +43,7 @@ def test_the_graph_proves_what_the_network_proves(make: Callable[[], torch.nn.Mo
     y = net.answers(rows)[1].argmax(1)
     found = bounds(export_serving(net, row), x)
     shares = []
-    for size in (0.0005, 0.002, 0.01, 0.02, 0.04):
+    for size in (0.0005, 0.002, 0.01, 0.014, 0.016, 0.02, 0.04):
         low, high = (x - size).clip(0, 1), (x + size).clip(0, 1)
         proved = found.proved(low, high, y.numpy())
         # A lead of next to nothing counts in torch alone.

@@ -41,7 +41,6 @@ def test_the_demos_recipe_is_read() -> None:
         ((PERCEPTRON, FEDERATED, "[private]\nnoise = 2.0"), "[private] needs epsilon"),
         ((PERCEPTRON, FEDERATED, "[private]\nepsilon = 1.0\ndelta = 1.0"), "is a probability"),
         (('[student]\nkind = "encoder"', FEDERATED), "a perceptron or a convolution"),
-        (('[student]\nkind = "convolution"', FEDERATED), "takes images"),
         ((FEDERATED,), "[student]"),
     ],
 )
@@ -50,6 +49,16 @@ def test_others_are_refused(tmp_path: Path, parts: tuple[str, ...], said: str) -
         FederatedRecipe.read(written(tmp_path, *parts))
     assert refused.value.reason is Reason.RECIPE_INVALID
     assert said in refused.value.detail
+
+
+def test_a_convolution_takes_images_alone(tmp_path: Path) -> None:
+    path = written(tmp_path, '[student]\nkind = "convolution"', FEDERATED)
+    assert FederatedRecipe.read(path).student.kind == "convolution"
+    table = path.read_text().replace('source = "digits"', 'source = "table"\npath = "rows.csv"')
+    path.write_text(table)
+    with pytest.raises(SealgateError) as refused:
+        FederatedRecipe.read(path)
+    assert "takes images" in refused.value.detail
 
 
 def test_settings_that_would_be_ignored_are_refused(tmp_path: Path) -> None:

@@ -19,6 +19,12 @@ def refusal(path: Path) -> SealgateError:
     return refused.value
 
 
+def of_a_table(path: Path) -> Path:
+    table = path.read_text().replace('source = "digits"', 'source = "table"\npath = "rows.csv"')
+    path.write_text(table)
+    return path
+
+
 def test_a_recipe_is_read(tmp_path: Path) -> None:
     recipe = Recipe.read(recipes.digits(tmp_path))
     assert [step.kind for step in recipe.steps] == ["distil", "quantize"]
@@ -45,7 +51,7 @@ def test_paths_begin_at_the_recipes_folder(tmp_path: Path) -> None:
         ((recipes.PERCEPTRON, recipes.QUANTIZE, recipes.TRAIN), "is the last"),
         ((recipes.PERCEPTRON, recipes.TRAIN, recipes.PRIVATE), "must be the only one"),
         (('[student]\nkind = "encoder"', recipes.TRAIN), "texts are for an encoder"),
-        (('[student]\nkind = "convolution"', recipes.TRAIN), "takes images"),
+        ((f"{recipes.PERCEPTRON}strides = true", recipes.TRAIN), "only a convolution"),
         ((recipes.PERCEPTRON, recipes.TRAIN, "attack = 0.2"), "no setting 'attack'"),
         ((recipes.PERCEPTRON, recipes.HARDEN, "attack = 1.5"), "at most 1"),
         ((recipes.PERCEPTRON, recipes.HARDEN, "bits = 7\ntemperature = 3.0"), "no setting"),
@@ -156,9 +162,13 @@ def test_windows_are_an_encoders(tmp_path: Path) -> None:
 def test_images_alone_are_shifted(tmp_path: Path) -> None:
     path = recipes.digits(tmp_path, recipes.PERCEPTRON, f"{recipes.HARDEN}shift = 0.5\n")
     assert Recipe.read(path).steps[0].shift == 0.5
-    table = path.read_text().replace('source = "digits"', 'source = "table"\npath = "rows.csv"')
-    path.write_text(table)
-    assert "rotate only images" in refusal(path).detail
+    assert "rotate only images" in refusal(of_a_table(path)).detail
+
+
+def test_a_convolution_takes_images_alone(tmp_path: Path) -> None:
+    path = recipes.digits(tmp_path, recipes.CONVOLUTION, recipes.HARDEN)
+    assert Recipe.read(path).student.strides
+    assert "takes images" in refusal(of_a_table(path)).detail
 
 
 def test_texts_are_not_hardened(tmp_path: Path) -> None:

@@ -16,7 +16,11 @@ from training.steps.runner import follow
 PART = datasets.digits().slices["train"]
 X, Y = torch.from_numpy(PART.x), torch.from_numpy(PART.y)
 SIZE = 0.05
-NETWORKS = [lambda: Perceptron(64, 24, 3, 10), lambda: Convolution((1, 8, 8), 8, 2, 10)]
+NETWORKS = [
+    lambda: Perceptron(64, 24, 3, 10),
+    lambda: Convolution((1, 8, 8), 8, 2, 10),
+    lambda: Convolution((1, 8, 8), 8, 2, 10, strides=True),
+]
 
 
 def leads(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -24,7 +28,7 @@ def leads(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return logits.gather(1, y[:, None]) - logits
 
 
-@pytest.mark.parametrize("make", NETWORKS, ids=["perceptron", "convolution"])
+@pytest.mark.parametrize("make", NETWORKS, ids=["perceptron", "convolution", "strides"])
 def test_no_change_within_the_bound_leads_by_less(make) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
     net = make().eval().requires_grad_(False)
