@@ -18,7 +18,7 @@ from benchmarks.screening.flights import flights
 from benchmarks.subjects import fashion_rows
 from demo.train_models import MlpRecipe
 from inference.model.columns import Column, RowRules
-from training.recipe.recipe import PERCEPTRON, StudentSection
+from training.recipe.recipe import CONVOLUTION, PERCEPTRON, StudentSection
 from training.recipe.sections import HARDEN, RecipeStep
 
 Rows = npt.NDArray[np.float32]
@@ -68,7 +68,7 @@ DIGITS = DataSet(
     (617, 300, 480),
     MlpRecipe(seed=0, hidden=(128, 64), smoothing=0.05),
     Hardening(
-        StudentSection(PERCEPTRON, width=256, layers=3),
+        StudentSection(CONVOLUTION, width=64, layers=2, strides=True),
         RecipeStep(
             HARDEN,
             epochs=200,

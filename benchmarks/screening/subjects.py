@@ -26,7 +26,8 @@ from publishing.calibration.detector_fit import fit
 from publishing.calibration.probe import Probe
 from training.export.reference import CleanReference, watched
 from training.export.response import LayerTap, respond
-from training.models.students import Perceptron
+from training.models.students import Convolution, Perceptron
+from training.recipe.recipe import CONVOLUTION
 from training.steps.descent import TaughtRows
 from training.steps.distillation import TrainingBatch
 from training.steps.runner import follow
@@ -177,7 +178,10 @@ def subject(source: DataSet, model: str, seed: int) -> ScreenedModel:
 def _blank(recipe: MlpRecipe | Hardening, row: tuple[int, ...], classes: int) -> nn.Module:
     if isinstance(recipe, MlpRecipe):
         return Mlp((row[0], *recipe.hidden, classes))
-    return Perceptron(row[0], recipe.student.width, recipe.student.layers, classes)
+    student = recipe.student
+    if student.kind == CONVOLUTION:
+        return Convolution(row, student.width, student.layers, classes, student.strides)
+    return Perceptron(row[0], student.width, student.layers, classes)
 
 
 def _trained(
