@@ -23,6 +23,7 @@ from inference.backends.remote.endpoint import Endpoint, SocketEndpoint, TlsEndp
 from inference.backends.remote.engine_pool import EnginePool
 from inference.backends.remote.generator import RemoteGeneratorEngine
 from inference.backends.remote.remote_engine import RemoteEngine
+from inference.backends.trial_load import TrialLoad
 from inference.batching import OperatorBounds
 from inference.engine import (
     Engine,
@@ -190,8 +191,9 @@ class Backends:
         pool = open_pool(config.all_engines)
         cpu = CpuSettings.detect(config.runtime.threads_per_run)
         bounds = OperatorBounds(config.batching)
-        foreign = open_oip(config.foreign_engine, cpu, bounds)
-        loader = pool or foreign or LocalLoader(cpu, bounds, config.runtime)
+        trial = open_trial(config)
+        foreign = open_oip(config.foreign_engine, cpu, bounds, trial)
+        loader = pool or foreign or LocalLoader(cpu, bounds, config.runtime, trial=trial)
         generators = open_generators(config.generator)
         by_kind = BackendRouter(loader, pool, generators) if generators is not None else None
         anchor = TrustAnchor(roots, config.trust.threshold)
@@ -261,7 +263,16 @@ def open_engine(config: EngineConfig, seen: RollbackGuardFile, loader: VersionLo
 
 def open_loader(config: EngineConfig) -> LocalLoader:
     cpu = CpuSettings.detect(config.runtime.threads_per_run)
-    return LocalLoader(cpu, OperatorBounds(config.batching), config.runtime)
+    bounds = OperatorBounds(config.batching)
+    return LocalLoader(cpu, bounds, config.runtime, trial=open_trial(config))
+
+
+def open_trial(config: GatewayConfig | EngineConfig) -> TrialLoad | None:
+    """The trial of versions, unless it is off. What has passed is kept beside what was seen."""
+    if not config.runtime.trial:
+        return None
+    seen = config.trust.seen
+    return TrialLoad(passed=seen.with_name(f"{seen.stem}-tried.json"))
 
 
 def open_files(config: EngineConfig) -> ArtifactStore:

@@ -7,10 +7,12 @@ registry any more, so that no revocation would arrive.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
+from functools import partial
 from typing import Generic, TypeVar
 
+from inference.backends.trial_load import TrialLoad
 from inference.runtime.session import end_runs_of
 from sealgate.reasons import Reason, SealgateError
 
@@ -25,19 +27,25 @@ T = TypeVar("T")
 class LoadLimit(Generic[T]):
     """Loads in threads of their own. What took too long once is not tried again here."""
 
-    def __init__(self, seconds: float = LOAD_SECONDS) -> None:
+    def __init__(self, seconds: float = LOAD_SECONDS, trial: TrialLoad | None = None) -> None:
+        """With a `trial`, a version is loaded in a worker before it is loaded here."""
         self._seconds = seconds
+        self._trial = trial
         self._hung: set[str] = set()
 
-    def load(self, digest: str, build: Callable[[], T]) -> T:
-        """What `build` makes of the version of `digest`.
+    def load(
+        self, digest: str, files: Mapping[str, bytes], build: Callable[[Mapping[str, bytes]], T]
+    ) -> T:
+        """What `build` makes of the files of the version of `digest`.
 
-        Raises SealgateError(RUN_HUNG) where it takes too long, and what `build` raises.
+        Raises SealgateError(RUN_HUNG) where it takes too long, as `TrialLoad.check`, and what
+        `build` raises.
         """
         if digest in self._hung:
             raise SealgateError(Reason.RUN_HUNG, "it did not load in time before")
         found: Future[T] = Future()
-        thread = threading.Thread(target=_settle, args=(found, build), name="load", daemon=True)
+        work = partial(self._tried, digest, files, build)
+        thread = threading.Thread(target=_settle, args=(found, work), name="load", daemon=True)
         thread.start()
         wait([found], self._seconds)
         if not found.done():
@@ -49,6 +57,13 @@ class LoadLimit(Generic[T]):
             )
             raise SealgateError(Reason.RUN_HUNG, f"it did not load within {self._seconds} s")
         return found.result()
+
+    def _tried(
+        self, digest: str, files: Mapping[str, bytes], build: Callable[[Mapping[str, bytes]], T]
+    ) -> T:
+        if self._trial is not None:
+            self._trial.check(digest, files)
+        return build(files)
 
 
 def _settle(found: "Future[T]", build: Callable[[], T]) -> None:

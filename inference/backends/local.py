@@ -14,9 +14,9 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from inference.backends.load_limit import LOAD_SECONDS, LoadLimit
+from inference.backends.trial_load import TrialLoad
 from inference.batching import NO_BOUNDS, OperatorBounds
 from inference.engine import (
     FileSource,
@@ -52,9 +52,10 @@ class LocalLoader:
         bounds: OperatorBounds = NO_BOUNDS,
         settings: RuntimeSettings = ON_CPU,
         load_seconds: float = LOAD_SECONDS,
+        trial: TrialLoad | None = None,
     ) -> None:
         """`bounds` limit the batching of versions; `settings` choose the execution provider.
-        A version may take `load_seconds` to load.
+        A version may take `load_seconds` to load, with the `trial` before it.
 
         Raises: ConfigError if the provider is not available.
         """
@@ -65,7 +66,7 @@ class LocalLoader:
         self._bounds = bounds
         self._running = RunSettings(settings, CorePool(cpu.cores // cpu.threads_per_run))
         self._watchdog = Watchdog()
-        self._limit: LoadLimit[ReadyVersion] = LoadLimit(load_seconds)
+        self._limit: LoadLimit[ReadyVersion] = LoadLimit(load_seconds, trial)
 
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
@@ -85,7 +86,7 @@ class LocalLoader:
         def build() -> ReadyVersion:
             return made(read_files(cleared.manifest, source))
 
-        version = self._limit.load(digest, partial(made, read_files(cleared.manifest, source)))
+        version = self._limit.load(digest, read_files(cleared.manifest, source), made)
         if self._running.settings.provider != CPU:
             _log.info("%s runs %s", version.digest, version.engine)
         seconds = self._bounds.run_seconds(version.config.name)

@@ -71,6 +71,10 @@ class RuntimeSettings:
     """The most MiB that runs use beyond weights: for all versions together on the CPU, for each
     graph on a GPU; 0: no bound.
     """
+    trial: bool = True
+    """Load each version in a confined worker first, with bounds of time and memory; without it, a
+    graph that takes all time or memory while it is loaded takes this process's.
+    """
     cuda_graphs: bool = False
     """Replay captured CUDA graphs for batches of fixed sizes."""
 

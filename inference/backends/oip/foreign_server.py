@@ -12,7 +12,6 @@ import logging
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +21,7 @@ import numpy.typing as npt
 from google.protobuf.message import Message
 
 from inference.backends.load_limit import LoadLimit
+from inference.backends.trial_load import TrialLoad
 from inference.batching import NO_BOUNDS, OperatorBounds
 from inference.engine import (
     FileSource,
@@ -253,22 +253,28 @@ class OipLoader:
     """A `VersionLoader` for versions that a third-party server runs."""
 
     def __init__(
-        self, settings: OipSettings, cpu: CpuSettings, bounds: OperatorBounds = NO_BOUNDS
+        self,
+        settings: OipSettings,
+        cpu: CpuSettings,
+        bounds: OperatorBounds = NO_BOUNDS,
+        trial: TrialLoad | None = None,
     ) -> None:
-        """`bounds` tighten how versions are batched. Raises: ConfigError."""
+        """`bounds` tighten how versions are batched; `trial` is as for `LocalLoader`: response
+        graphs run here. Raises: ConfigError.
+        """
         self._bounds = bounds
         self._settings = settings
         self._cpu = cpu
         self._server = OipServer(settings)
-        self._limit: LoadLimit[ReadyVersion] = LoadLimit()
+        self._limit: LoadLimit[ReadyVersion] = LoadLimit(trial=trial)
         self._place = f'foreign "{settings.name}", digest not checked there'
 
     def load(
         self, cleared: VerifiedPointer, source: FileSource, loaded: ServableVersion | None
     ) -> ServableVersion:
-        """See `VersionLoader`. Raises SealgateError as `read_files`, `ReadyVersion.build` and
-        `LoadLimit.load` do, and: ENGINE_UNAVAILABLE if the server is unreachable or does not serve
-        the version yet; ANSWER_MALFORMED; GOLDEN_MISMATCH; ENGINE_UNSUITABLE for a text model.
+        """See `VersionLoader`. Raises SealgateError as `LocalLoader.load` does, and:
+        ENGINE_UNAVAILABLE if the server is unreachable or does not serve the version yet;
+        ANSWER_MALFORMED; GOLDEN_MISMATCH; ENGINE_UNSUITABLE for a text model.
         """
         if loaded is not None:
             return loaded
@@ -290,8 +296,11 @@ class OipLoader:
         serving = ServingTarget(
             model, settings.lanes, self._place, tolerance=off, company=off, arithmetic=""
         )
-        parts = pointer.digest, files, self._cpu, serving, self._bounds
-        ready = self._limit.load(pointer.digest, partial(ReadyVersion.build, *parts))
+
+        def made(files: Mapping[str, bytes]) -> ReadyVersion:
+            return ReadyVersion.build(pointer.digest, files, self._cpu, serving, self._bounds)
+
+        ready = self._limit.load(pointer.digest, files, made)
         _log.warning(
             "%s version %d, %s, runs as %r %r in %s: its golden answers come out within %g",
             *(pointer.model, pointer.version, pointer.digest, *named),
@@ -304,7 +313,10 @@ class OipLoader:
 
 
 def open_oip(
-    settings: OipSettings, cpu: CpuSettings, bounds: OperatorBounds = NO_BOUNDS
+    settings: OipSettings,
+    cpu: CpuSettings,
+    bounds: OperatorBounds = NO_BOUNDS,
+    trial: TrialLoad | None = None,
 ) -> OipLoader | None:
     """The loader that the configuration names, if it names one. Raises: ConfigError."""
-    return OipLoader(settings, cpu, bounds) if settings.address else None
+    return OipLoader(settings, cpu, bounds, trial) if settings.address else None

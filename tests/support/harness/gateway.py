@@ -181,8 +181,11 @@ class GatewayHarness:
 
 def patient(config: GatewayConfig) -> GatewayConfig:
     """The same with more time for a call where nothing else is said: a loaded machine may stand
-    still for longer than ten seconds.
+    still for longer than ten seconds. Versions that run here are not tried first, which takes a
+    second or two.
     """
+    if not (config.all_engines or config.foreign_engine.address):
+        config = replace(config, runtime=replace(config.runtime, trial=False))
     if config.limits.deadline != GatewayLimits().deadline:
         return config
     return replace(config, limits=replace(config.limits, deadline=PATIENCE))

@@ -43,7 +43,7 @@ SURFACES = {
     ),
     "generation.publishing": "builder watermark window_choice",
     "generation.serving": "generator_server replay",
-    "inference.backends": "local oip openai ray remote",
+    "inference.backends": "local oip openai ray remote trial_load",
     "inference.backends.oip": "foreign_server",
     "inference.backends.openai": "client generator",
     "inference.backends.ray": "engine_host fleet replica",
