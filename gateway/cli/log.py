@@ -19,6 +19,7 @@ from gateway.cli.restore import check_stopped
 from gateway.cli.serve import config_option, read_config
 from gateway.config.document import GatewayConfig
 from gateway.config.opening import open_artifacts, open_log_key, opening
+from gateway.cosigning import CosignatureStore
 from gateway.recording import LogMemory
 from registry.answers import closed_between, prune_leaves
 from registry.audit import Prunings, file_of
@@ -65,7 +66,7 @@ Examples:
 @click.option(
     "--trust-clock",
     is_flag=True,
-    help="Go on although the newest entry is more than a day from this machine's clock.",
+    help="Go on although the newest entry or cosignature is more than a day from this clock.",
 )
 @config_option
 @json_option
@@ -84,9 +85,10 @@ def prune(
     first records what is pruned, in the name of operator:USER, the account that runs this. Entries
     younger than `[answers] retention_days` (184) are refused; the anchors in the registry's log
     show the minimum age of an entry. A clock that is set ahead would make young entries old: where
-    the registry's newest entry is more than a day from this machine's clock, check the clock, and
-    confirm it with --trust-clock. Entries go in tiles of 256. Other answer logs that have
-    entries old enough are listed as left, with the exit status 3: run this on their gateways.
+    the registry's newest entry, or a witness's newest cosignature, is more than a day from this
+    machine's clock, check the clock, and confirm it with --trust-clock. Entries go in tiles of 256.
+    Other answer logs that have entries old enough are listed as left, with the exit status 3: run
+    this on their gateways.
     """
     now = datetime.now(UTC)
     settings = read_config(ctx, config)
@@ -114,7 +116,7 @@ def _prune(
     ledger = Ledger.join(registry, settings.registry.origin, signer, lambda: now)
     prunings = Prunings(ledger, f"operator:{getpass.getuser()}")
     if not trust_clock:
-        _check_clock(now, prunings.newest())
+        _check_clock(settings, now, prunings.newest())
     key = open_log_key(settings.answers)
     log = LogReader(answers, ANSWERS, lambda: log_vkey(settings.answers.origin, key))
     # The newest tile stays: by it the log knows how long it is.
@@ -140,13 +142,26 @@ def _prune(
     }
 
 
-def _check_clock(now: datetime, newest: datetime) -> None:
-    """Raises click.ClickException where gateways last wrote at quite another time than now."""
-    if abs(now - newest) > _QUIET:
-        raise click.ClickException(
-            f"this machine's clock says {format_time(now)}, and the registry's newest entry is of "
-            f"{format_time(newest)}: set the clock, or confirm it with --trust-clock"
-        )
+def _check_clock(settings: GatewayConfig, now: datetime, newest: datetime) -> None:
+    """Raises click.ClickException where gateways last wrote, or a witness last cosigned, at quite
+    another time than now: the gateways may have believed a wrong clock, and a witness has its own.
+    """
+    told = {"the registry's newest entry is of": newest}
+    if settings.witnesses:
+        witnesses = [each.witness for each in settings.witnesses]
+        cosigned = CosignatureStore.open(settings.trust.seen, witnesses).last_time()
+        if cosigned is None:
+            raise click.ClickException(
+                "no witness has cosigned yet, so nobody else tells the time: start the gateway, or "
+                "confirm this machine's clock with --trust-clock"
+            )
+        told["a witness last cosigned at"] = cosigned
+    for what, when in told.items():
+        if abs(now - when) > _QUIET:
+            raise click.ClickException(
+                f"this machine's clock says {format_time(now)}, and {what} {format_time(when)}: "
+                "set the clock, or confirm it with --trust-clock"
+            )
 
 
 def _policy(settings: GatewayConfig, registry: Database) -> Policy:

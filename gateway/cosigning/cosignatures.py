@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,12 @@ class CosignatureStore:
         """What a witness has cosigned last of a log."""
         with self._lock:
             return self._notes.get(origin, {}).get(witness.vkey)
+
+    def last_time(self) -> datetime | None:
+        """When a witness last cosigned any log, by its own clock; None where none ever has."""
+        with self._lock:
+            times = [each.cosignature.time for of in self._notes.values() for each in of.values()]
+        return datetime.fromtimestamp(max(times), UTC) if times else None
 
     def conflict(self, origin: str) -> str:
         """What contradicts the log; empty where nothing does."""

@@ -1,19 +1,22 @@
 """Erasing subjects and pruning old answers, by command, beside a gateway at work."""
 
 import json
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from gateway.cli import log
+from gateway.config.document import GatewayConfig
+from gateway.cosigning import CosignatureStore
 from sealgate.audit import Auditor
 from sealgate.reasons import Reason
 from sealgate.trust.keys import PrivateKey
 from sealgate.trust.receipts.answer_entry import is_pseudonym
 from sealgate.trust.transparency import Checkpoint, sign_checkpoint
-from sealgate.trust.transparency.note import vkey
+from sealgate.trust.transparency.checkpoint import WitnessKey, cosign
+from sealgate.trust.transparency.note import split, vkey
 from sealgate.v1 import log_pb2 as messages
 from tests.support.harness.gateway import GatewayHarness, refusal, running
 from tests.support.harness.policy_changes import accept, document
@@ -72,6 +75,46 @@ def test_a_clock_far_from_the_newest_entry_prunes_nothing(harness: GatewayHarnes
         assert told.exit_code != 0
         assert "--trust-clock" in told.output
     assert harness.gateway.store.answers.reader.first() == 0
+
+
+@pytest.fixture
+def believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway's clock is the command's, so its newest entry is as new."""
+    monkeypatch.setattr(log.Prunings, "newest", lambda _: log.datetime.now(UTC))
+
+
+@pytest.fixture
+def witness(harness: GatewayHarness) -> Iterator[Callable[[datetime], None]]:
+    """A witness in `gateway.toml`, which cosigns at the times that it is given."""
+    signer, name = PrivateKey.generate(), "witness.example"
+    key = WitnessKey.of(name, signer.public)
+    path = harness.state / "gateway.toml"
+    before = path.read_text()
+    path.write_text(f'{before}\n[[witnesses]]\nurl = "https://{name}"\nkey = "{key.vkey}"\n')
+    store = CosignatureStore.open(GatewayConfig.read(path).trust.seen, [key])
+    signed = harness.gateway.store.answers.reader.checkpoint()
+
+    def cosigned(time: datetime) -> None:
+        line = cosign(split(signed)[0], name, signer, int(time.timestamp()))
+        store.keep(answers(harness), key, signed, line)
+
+    yield cosigned
+    path.write_text(before)
+    store.path.unlink(missing_ok=True)
+
+
+@pytest.mark.usefixtures("later", "believed")
+def test_a_clock_that_gateways_believed_is_not_a_witness_s(
+    harness: GatewayHarness, witness: Callable[[datetime], None]
+) -> None:
+    told = harness.command("log", "prune", "--dry-run")
+    assert "no witness has cosigned yet" in told.output
+    witness(datetime.now(UTC))
+    told = harness.command("log", "prune", "--dry-run")
+    assert "a witness last cosigned at" in told.output
+    assert told.exit_code != 0
+    witness(log.datetime.now(UTC))
+    assert prune(harness, "--dry-run")["entries"] == 512
 
 
 @pytest.mark.usefixtures("later")
