@@ -25,7 +25,7 @@ from console.sessions import PendingSignatures, SessionStore
 from console.sign_in.oidc import OidcSignIn
 from console.sign_in.routes import SignIn
 from console.views import Console, Templates, endpoint, plain
-from sealgate.timed_connection import TimedConnection
+from sealgate.timed_connection import LOOP, TimedConnection
 from sealgate.trust.keys.certificate_identity import thumbprint
 
 _STATIC = Path(__file__).parent / "static"
@@ -136,6 +136,7 @@ def server(config: ConsoleConfig, app: Starlette) -> uvicorn.Server:
             ssl_certfile=config.listen.certificate,
             ssl_keyfile=config.listen.key,
             http=TimedConnection,
+            loop=LOOP,
             # There is none, and the middleware looks at requests alone.
             ws="none",
             log_config=None,

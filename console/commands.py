@@ -16,6 +16,7 @@ from console.views import Console
 from sealgate.cli.context import state_folder
 from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup
+from sealgate.open_files import raise_file_limit
 from sealgate.process_log import configure
 from sealgate.setup.credentials import mint_token
 from sealgate.setup.people import SIGN_IN, write_link
@@ -47,6 +48,7 @@ def serve_console(ctx: click.Context, config: Path | None) -> None:
     """Start the web console, a process of its own beside the gateway."""
     settings = _read(ctx, config)
     configure(settings.log)
+    raise_file_limit()
     app = build(settings)
     click.echo(f"console: {settings.listen.origin}")
     threading.Thread(target=_tidy, args=(app.state.console,), daemon=True).start()

@@ -1,16 +1,36 @@
 """Ends connections on which no request comes whole: places are few, and all callers share them.
 
 A web server waits for a request as long as somebody likes to take. So nobody could be served any
-more once as many silent connections stood as there may be. Needs uvicorn, as the extras `console`
-and `federated` have it.
+more once as many silent connections stood as there may be. Where nearly as many stand, a new one
+takes the place of the oldest that waits for its other end, of the address that has most of them: so
+whoever opens many ends their own. Needs uvicorn, as the extras `console` and `federated` have it.
 """
 
 import asyncio
-from typing import ClassVar
+from collections import Counter
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _TICK = 0.5
+
+
+class TimedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose servers give a TLS handshake `HANDSHAKE_SECONDS`, not a minute: until its
+    end, nothing else bounds how many connections there are.
+    """
+
+    HANDSHAKE_SECONDS: ClassVar[float] = 5.0
+
+    async def create_server(self, *given: Any, **options: Any) -> asyncio.Server:
+        """See `asyncio.loop.create_server`."""
+        if options.get("ssl") is not None:
+            options["ssl_handshake_timeout"] = self.HANDSHAKE_SECONDS
+        return await super().create_server(*given, **options)
+
+
+LOOP = f"{__name__}:{TimedLoop.__name__}"
+"""How a configuration of uvicorn names that loop."""
 
 
 class TimedConnection(H11Protocol):
@@ -25,6 +45,8 @@ class TimedConnection(H11Protocol):
         super().connection_made(transport)
         self._since = self.loop.time()
         self._timer = self.loop.call_later(min(_TICK, self.SECONDS), self._look)
+        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
+            self._make_room()
 
     def resume_writing(self) -> None:
         """Called when the other end has taken most of what waited for it."""
@@ -34,6 +56,26 @@ class TimedConnection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
         super().connection_lost(exc)
+
+    def _make_room(self) -> None:
+        waiting = [
+            each
+            for each in self.connections
+            if isinstance(each, TimedConnection) and each is not self and each._is_waiting()
+        ]
+        counts = Counter(each._address for each in waiting)
+        if waiting:
+            most = max(waiting, key=lambda each: (counts[each._address], -each._since))
+            most.transport.abort()
+            # With TLS it is lost some turns of the loop later, and a request may come before.
+            self.connections.discard(most)
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _is_waiting(self) -> bool:
+        return not self._is_answering() and not self.transport.is_closing()
 
     def _look(self) -> None:
         now = self.loop.time()

@@ -12,12 +12,12 @@ import click
 
 from gateway import app, backends, security_events
 from gateway.config.document import GatewayConfig
-from gateway.transport import raise_file_limit
 from inference.observability import tracing
 from inference.server.config import EngineConfig
 from sealgate.cli.context import state_folder
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.options import FILE
+from sealgate.open_files import raise_file_limit
 from sealgate.process_log import configure
 
 config_option = click.option(

@@ -1,7 +1,7 @@
 """The listeners: gRPC and HTTP, TLS, connection limits."""
 
 from gateway.transport.bursts import BurstServer
-from gateway.transport.connections import NotingAuthenticator, raise_file_limit
+from gateway.transport.connections import NotingAuthenticator
 from gateway.transport.grpc_listeners import GrpcTransport
 from gateway.transport.http.http_listeners import HttpListeners
 from gateway.transport.tls import ServerTls
@@ -12,5 +12,4 @@ __all__ = [
     "HttpListeners",
     "NotingAuthenticator",
     "ServerTls",
-    "raise_file_limit",
 ]

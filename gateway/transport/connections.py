@@ -145,12 +145,6 @@ def room_for_unknown(bounds: Bounds, listeners: int) -> int:
     return max(0, min(_ROOM, share))
 
 
-def raise_file_limit() -> None:
-    """Use all the file descriptors that this process may have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 @dataclass(slots=True)
 class Accepted:
     """A connection to one of the listeners' ports."""

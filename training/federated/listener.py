@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import uvicorn
 from starlette.responses import PlainTextResponse
 
-from sealgate.timed_connection import TimedConnection
+from sealgate.timed_connection import LOOP, TimedConnection
 
 _CONNECTIONS, _OF_A_CLIENT = 256, 2
 
@@ -45,11 +45,13 @@ def listener_config(
 ) -> uvicorn.Config:
     """How to serve an ASGI app to so many clients; no request has more than `largest` bytes.
 
-    Beyond 256 connections, and two for each client, requests are answered 503.
+    Beyond 256 connections, and two for each client, silent ones give way to new ones; if there are
+    none, requests are answered 503.
     """
     return uvicorn.Config(
         BodyLimit(app, largest),
         http=UpdateConnection,
+        loop=LOOP,
         ws="none",
         ssl_certfile=str(certificate),
         ssl_keyfile=str(key),

@@ -10,7 +10,7 @@ import pytest
 
 from console.app import server
 from console.pages import reach
-from sealgate.timed_connection import TimedConnection
+from sealgate.timed_connection import TimedConnection, TimedLoop
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.v1.log_pb2 import GetCheckpointRequest
 from tests.support.harness.console import csrf_of, text_of
@@ -231,6 +231,7 @@ def test_what_others_wrote_is_escaped(console):
 def test_the_console_is_served_to_those_who_ask_in_time(console):
     config = server(console.config, console.app).config
     assert config.http is TimedConnection
+    assert config.get_loop_factory() is TimedLoop
     assert config.ws == "none"
 
 

@@ -53,8 +53,10 @@ class Served:
     def _large(self, request: Request) -> StreamingResponse:
         return StreamingResponse(bytes(_PART) for _ in range(_PARTS))
 
-    def connected(self, sent: bytes) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self.port), _PATIENCE)
+    def connected(self, sent: bytes, host: str = "127.0.0.1") -> socket.socket:
+        """A connection from that address, by which these bytes are sent."""
+        place, source = ("127.0.0.1", self.port), (host, 0)
+        connection = socket.create_connection(place, _PATIENCE, source)
         connection.sendall(sent)
         return connection
 
@@ -99,6 +101,21 @@ def test_a_request_that_does_not_come_ends_its_connection(
     answer = received(served.connected(_GET + b"\r\n"))
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.endswith(b"here")
+
+
+def test_who_comes_after_silent_ones_is_answered(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However soon these connect again."""
+    monkeypatch.setattr(TimedConnection, "SECONDS", _PATIENCE)
+    served.may_answer.set()
+    slow = served.connected(_GET, "127.0.0.2")
+    silent = [served.connected(b"") for _ in range(3 * _MOST)]
+    assert received(served.connected(_GET + b"connection: close\r\n\r\n")).endswith(b"here")
+    # Nor does anybody lose a place to those of one address.
+    slow.sendall(b"connection: close\r\n\r\n")
+    assert received(slow).endswith(b"here")
+    assert received(silent[0]) == b""
 
 
 def test_an_answer_that_is_not_taken_ends_its_connection(

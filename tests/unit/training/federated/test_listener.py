@@ -4,6 +4,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from sealgate.setup.credentials import CertificateAuthority
-from sealgate.timed_connection import TimedConnection
+from sealgate.timed_connection import TimedConnection, TimedLoop
 from training.federated.listener import UpdateConnection, listener_config
 
 HOST, LARGEST, _PATIENCE = "127.0.0.1", 64, 60
@@ -64,17 +65,25 @@ def received(connection: ssl.SSLSocket) -> bytes:
     return found
 
 
-@pytest.fixture
-def listener(tmp_path: Path) -> Iterator[UpdateListener]:
-    listener = UpdateListener(tmp_path)
+@contextmanager
+def running(folder: Path) -> Iterator[UpdateListener]:
+    listener = UpdateListener(folder)
     thread = threading.Thread(target=listener.run, daemon=True)
     thread.start()
     while not listener.server.started:
         assert thread.is_alive()
         thread.join(0.01)
-    yield listener
-    listener.server.should_exit = True
-    thread.join()
+    try:
+        yield listener
+    finally:
+        listener.server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[UpdateListener]:
+    with running(tmp_path) as listener:
+        yield listener
 
 
 def test_connections_are_bounded_in_number_and_time(listener: UpdateListener) -> None:
@@ -99,11 +108,23 @@ def test_a_silent_connection_is_ended(
     assert answer.endswith(b"0 bytes")
 
 
-def test_requests_beyond_the_most_connections_are_answered_503(listener: UpdateListener) -> None:
+def test_a_handshake_that_does_not_come_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert TimedLoop.HANDSHAKE_SECONDS == 5
+    monkeypatch.setattr(TimedLoop, "HANDSHAKE_SECONDS", 0.1)
+    with running(tmp_path) as listener:
+        place = listener.listening.getsockname()
+        # The usual time is a minute.
+        with socket.create_connection(place, _PATIENCE / 2) as silent:
+            assert silent.recv(1) == b""
+
+
+def test_silent_connections_give_way_to_a_new_one(listener: UpdateListener) -> None:
     most = listener.config.limit_concurrency or 0
     held = [listener.connected(b"") for _ in range(most)]
     answer = received(listener.connected(GET + b"\r\n"))
-    assert answer.startswith(b"HTTP/1.1 503")
+    assert answer.startswith(b"HTTP/1.1 200")
     for connection in held:
         connection.close()
 
