@@ -17,6 +17,7 @@ from sealgate.cli.context import state_folder
 from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup
 from sealgate.open_files import raise_file_limit
+from sealgate.process_end import on_hangup
 from sealgate.process_log import configure
 from sealgate.setup.credentials import mint_token
 from sealgate.setup.people import SIGN_IN, write_link
@@ -54,6 +55,7 @@ def serve_console(ctx: click.Context, config: Path | None) -> None:
     threading.Thread(target=_tidy, args=(app.state.console,), daemon=True).start()
     # The server ends by it, then raises it again: unhandled, it would leave packs in /tmp.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    on_hangup(lambda: sys.exit(0))
     server(settings, app).run()
 
 

@@ -3,8 +3,6 @@
 import ctypes
 import gc
 import os
-import signal
-import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from sealgate.cli.context import state_folder
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.options import FILE
 from sealgate.open_files import raise_file_limit
+from sealgate.process_end import end_event
 from sealgate.process_log import configure
 
 config_option = click.option(
@@ -65,7 +64,7 @@ def serve(ctx: click.Context, config: Path | None) -> None:
     security_events.start(settings.security_events)
     raise_file_limit()
     gateway = app.build(settings)
-    stopping = _on_signal()
+    stopping = end_event()
     _spare_collector()
     gateway.start()
     for name, port in gateway.ports.items():
@@ -104,7 +103,7 @@ def engine(ctx: click.Context, config: Path | None, on: str | None) -> None:
     tracing.start(settings.traces, "sealgate-engine")
     raise_file_limit()
     server = (backends.build_on_ray if on else backends.build)(settings)
-    stopping = _on_signal()
+    stopping = end_event()
     _spare_collector()
     server.start()
     click.echo(f"listening: {server.address}")
@@ -137,11 +136,3 @@ def _spare_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-
-
-def _on_signal() -> threading.Event:
-    """An event that SIGTERM and SIGINT set."""
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    return stopping

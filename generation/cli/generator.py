@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import secrets
-import signal
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from sealgate.cli.context import connected, profile, state_folder
 from sealgate.cli.options import EXISTING_FILE, EXISTING_FOLDER, FILE
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.private_keys import named_key, open_signer
+from sealgate.process_end import end_event
 from sealgate.process_log import configure
 from sealgate.promotion.documents import Governance
 from sealgate.remote import Profile
@@ -56,15 +56,13 @@ def generator(ctx: click.Context, config: Path | None) -> None:
     settings = GeneratorConfig.read(config or state_folder(ctx) / "generator.toml")
     configure(settings.log)
     tracing.start(settings.traces, "sealgate-generator")
-    stopping, lost = threading.Event(), threading.Event()
+    stopping, lost = end_event(), threading.Event()
 
     def stop_lost() -> None:
         lost.set()
         stopping.set()
 
     server = generator_server.build(settings, stop_lost)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
     server.start()
     click.echo(f"listening: {server.address}")
     while not stopping.wait(_LOOK_SECONDS):

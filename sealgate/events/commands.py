@@ -1,7 +1,5 @@
 """`sealgate serve events` and `sealgate events`."""
 
-import signal
-import threading
 from pathlib import Path
 
 import click
@@ -13,6 +11,7 @@ from sealgate.events.config import EventsConfig
 from sealgate.events.process import EventsProcess, open_store
 from sealgate.events.store import Delivery, EventStore
 from sealgate.events.webhooks import new_secret
+from sealgate.process_end import end_event
 from sealgate.process_log import configure
 from sealgate.trust.keys import write_private_file
 
@@ -49,9 +48,7 @@ def serve_events(ctx: click.Context, config: Path | None, start: int | None) -> 
     """Deliver events to webhooks, in a process of its own beside the gateway."""
     settings = _read(ctx, config)
     configure(settings.log)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = end_event()
     process = EventsProcess(settings, start)
     process.start()
     if process.metrics.port is not None:

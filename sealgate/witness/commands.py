@@ -4,10 +4,8 @@ A witness should be operated by somebody else than the gateway.
 """
 
 import logging
-import signal
 import sqlite3
 import ssl
-import threading
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,6 +18,7 @@ from sealgate.bounded_http import BoundedHandler, BoundedServer
 from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup, ask_secret
 from sealgate.private_keys import open_signer
+from sealgate.process_end import end_event
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError, check_host_port, is_loopback, read_settings
 from sealgate.trust.transparency import note
@@ -194,9 +193,7 @@ def serve(config: Path, new: bool) -> None:
         server = _server(settings, new)
     except (ConfigError, SealgateError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = end_event()
     server.start()
     click.echo(f"verifier key: {server.witness.vkey}")
     click.echo(f"listening: {server.server_address[0]!s}:{server.server_address[1]}")

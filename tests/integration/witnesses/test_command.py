@@ -52,6 +52,7 @@ def test_it_serves_until_it_is_told_to_stop(config: Path, tmp_path: Path) -> Non
             settings = WitnessSettings(f"http://127.0.0.1:{port}", key)
             kept = CosignatureStore(tmp_path / "kept.json", [settings.witness])
             log.grow("c")
+            process.send_signal(signal.SIGHUP)
             submit(log, settings, kept)
             assert len(cosignatures(kept.best(ANSWER_LOG), [settings.witness])) == 1
         finally:
