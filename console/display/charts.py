@@ -6,16 +6,18 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from console.display.formats import percent, plain
+from console.display.formats import count, percent, plain
 
 WIDTH = 480
 _ROW, _LABEL, _VALUE = 28, 140, 72
 _ROOM = WIDTH - _LABEL - _VALUE
 _BAR = 16
 _HEAD = 34
-_HEIGHT = 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 30, 24
-_LONGEST_NAME = 18
+_ROOM_OF_LINES = 96
+_LEFT, _RIGHT, _BOTTOM = 44, 8, 24
+_LONGEST_NAME, _LETTER, _KEY_ROW = 28, 6, 14
+# Of seconds, in which minutes alone would not tell two moments apart.
+_FEW_MINUTES = 600
 MOST_LINES = 4
 """Lines that a chart shows; each has a colour of its own."""
 
@@ -78,7 +80,7 @@ def figure(title: str, told: str, height: int, body: Markup) -> Markup:
 
 
 def _number(value: float) -> str:
-    return plain(round(value, 4))
+    return count(round(value)) if value >= 1000 else plain(round(value, 4))
 
 
 def _key(number: int, name: str) -> Markup:
@@ -115,18 +117,21 @@ def lines(
     known = [value for line in shown for value in line.values if value is not None]
     most = max([*known, limit or 0.0]) or 1.0
     told = "; ".join(f"{line.name}: {_told(line)}" for line in shown)
+    names = [line.name[:_LONGEST_NAME] for line in shown] if len(shown) > 1 else []
+    keys, top = _line_keys(names)
+    scale = _Scale(times, most, top)
     parts = [
-        _axes(times, most),
-        *(_line_key(number, line.name) for number, line in enumerate(shown)),
-        *(_path(number, line, times, most) for number, line in enumerate(shown)),
+        _axes(scale),
+        *keys,
+        *(_path(number, line, scale) for number, line in enumerate(shown)),
     ]
     if limit is not None:
         parts.append(
             Markup('<path class="limit" d="M{x:.0f} {y:.1f}H{w}"/>').format(
-                x=_LEFT, y=_y(limit, most), w=WIDTH - _RIGHT
+                x=_LEFT, y=scale.y(limit), w=WIDTH - _RIGHT
             )
         )
-    return figure(title, told, _HEIGHT, Markup("").join(parts))
+    return figure(title, told, scale.base + _BOTTOM, Markup("").join(parts))
 
 
 def _told(line: Line) -> str:
@@ -137,23 +142,35 @@ def _told(line: Line) -> str:
 
 
 def _rounded(value: float) -> str:
-    return plain(float(f"{value:.3g}"))
+    return _number(float(f"{value:.3g}"))
 
 
-def _x(time: float, times: Sequence[float]) -> float:
-    length = (times[-1] - times[0]) or 1.0
-    return _LEFT + (WIDTH - _LEFT - _RIGHT) * (time - times[0]) / length
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Where moments and values lie in a chart whose lines begin at `top`."""
+
+    times: Sequence[float]
+    most: float
+    top: int
+
+    @property
+    def base(self) -> int:
+        return self.top + _ROOM_OF_LINES
+
+    def x(self, time: float) -> float:
+        length = (self.times[-1] - self.times[0]) or 1.0
+        return _LEFT + (WIDTH - _LEFT - _RIGHT) * (time - self.times[0]) / length
+
+    def y(self, value: float) -> float:
+        return self.top + _ROOM_OF_LINES * (1 - min(max(value, 0.0) / self.most, 1.0))
 
 
-def _y(value: float, most: float) -> float:
-    height = _HEIGHT - _TOP - _BOTTOM
-    return _TOP + height * (1 - min(max(value, 0.0) / most, 1.0))
-
-
-def _axes(times: Sequence[float], most: float) -> Markup:
-    base = _HEIGHT - _BOTTOM
-    begun, ended = (datetime.fromtimestamp(time, UTC) for time in (times[0], times[-1]))
+def _axes(scale: _Scale) -> Markup:
+    first, last = scale.times[0], scale.times[-1]
+    begun, ended = (datetime.fromtimestamp(time, UTC) for time in (first, last))
     form = "%H:%M" if begun.date() == ended.date() else "%m-%d %H:%M"
+    if last - first < _FEW_MINUTES:
+        form = "%H:%M:%S"
     return Markup(
         '<path class="axis" d="M{left} {top}V{base}H{right}"/>'
         '<text class="small" x="{label}" y="{most_y}" text-anchor="end">{most}</text>'
@@ -162,33 +179,43 @@ def _axes(times: Sequence[float], most: float) -> Markup:
         '<text class="small" x="{right}" y="{below}" text-anchor="end">{ended} UTC</text>'
     ).format(
         left=_LEFT,
-        top=_TOP,
-        base=base,
+        top=scale.top,
+        base=scale.base,
         right=WIDTH - _RIGHT,
         label=_LEFT - 6,
-        most_y=_TOP + 8,
-        most=_rounded(most),
-        below=_HEIGHT - 6,
+        most_y=scale.top + 8,
+        most=_rounded(scale.most),
+        below=scale.base + _BOTTOM - 6,
         begun=begun.strftime(form),
         ended=ended.strftime(form),
     )
 
 
-def _line_key(number: int, name: str) -> Markup:
-    x = _LEFT + 109 * number
-    return Markup(
-        '<rect class="part-{n}" x="{x}" y="6" width="12" height="4"/>'
-        '<text class="small" x="{t}" y="13">{name}</text>'
-    ).format(n=number, x=x, t=x + 16, name=name[:_LONGEST_NAME])
+def _line_keys(names: Sequence[str]) -> tuple[list[Markup], int]:
+    """The names of lines in as many rows as they need, and where what is below them begins."""
+    keys, x, y = [], _LEFT, _KEY_ROW
+    for number, name in enumerate(names):
+        width = 26 + _LETTER * len(name)
+        if x > _LEFT and x + width > WIDTH:
+            x, y = _LEFT, y + _KEY_ROW
+        keys.append(_LINE_KEY % (number, x, y - 6, x + 16, y, name))
+        x += width
+    return keys, (y if names else 0) + 12
 
 
-def _path(number: int, line: Line, times: Sequence[float], most: float) -> Markup:
+_LINE_KEY = Markup(
+    '<rect class="part-%d" x="%d" y="%d" width="12" height="4"/>'
+    '<text class="small" x="%d" y="%d">%s</text>'
+)
+
+
+def _path(number: int, line: Line, scale: _Scale) -> Markup:
     words, pen = [], "M"
-    for time, value in zip(times, line.values, strict=True):
+    for time, value in zip(scale.times, line.values, strict=True):
         if value is None:
             pen = "M"
             continue
-        words.append(f"{pen}{_x(time, times):.1f} {_y(value, most):.1f}")
+        words.append(f"{pen}{scale.x(time):.1f} {scale.y(value):.1f}")
         pen = "L"
     # A value alone is a dot: the line's caps are round.
     if len(words) == 1:

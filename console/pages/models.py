@@ -13,6 +13,8 @@ from console.reading.versions import (
     VERDICTS,
     TrafficSeries,
     alias_of,
+    health,
+    health_word,
     is_screened,
     list_versions,
     newest_pointers,
@@ -55,7 +57,12 @@ def model(view: View) -> Response:
     # What is not kept of earlier looks is asked for first, and comes while the rest is read.
     proposals, traffic, outcomes = _open(view, name), _traffic(view, name), _outcomes(view, name)
     pointers = newest_pointers(view.calls, [name])
-    aliases = [(alias, pointers.get((name, alias))) for alias in ALIASES]
+    loaded = health(view.calls)
+    aliases = [
+        (alias, pointer, health_word(loaded, name, pointer))
+        for alias in ALIASES
+        for pointer in [pointers.get((name, alias))]
+    ]
     latest = _latest(view, name)
     newest = min(int(view.query("from")), latest) if _is_number(view) else latest
     numbers = range(newest, max(0, newest - _VERSIONS), -1)
@@ -69,7 +76,7 @@ def model(view: View) -> Response:
         older=newest - _VERSIONS,
         versions=versions,
         unscreened={version.name for version in versions if not is_screened(version)},
-        live={pointer.version: alias for alias, pointer in reversed(aliases) if pointer},
+        live={pointer.version: alias for alias, pointer, _ in reversed(aliases) if pointer},
         aliases=aliases,
         proposals=proposals(),
         moves=_latest_moves(view, name),
@@ -191,11 +198,11 @@ def _over_time(item: ModelTraffic, series: TrafficSeries) -> Iterator[str]:
     of, times = f"version {item.version}", series.times
     yield lines(f"Answers a second, {of}", times, [Line("answered", series.answered)])
     yield lines(f"Milliseconds an answer, {of}", times, [Line("mean", series.milliseconds)])
-    yield lines(f"Verdicts between two samples, {of}", times, series.verdicts)
+    yield lines(f"Verdicts a minute, {of}", times, series.verdicts)
     if series.refused:
-        yield lines(f"Refused between two samples, {of}", times, series.refused)
+        yield lines(f"Refused a minute, {of}", times, series.refused)
     if any(value is not None for value in series.drift):
-        title = f"Evidence of drift as a power of ten, {of}; at {_DRIFTED:g} the bound falls"
+        title = f"Drift as a power of ten, {of}; at {_DRIFTED:g} its bound is withdrawn"
         yield lines(title, times, [Line("evidence", series.drift)], limit=_DRIFTED)
 
 

@@ -188,7 +188,9 @@ def review_ends(pointers: Pointers, policy: Policy) -> dict[Place, datetime]:
 
 @dataclass(frozen=True, slots=True)
 class TrafficSeries:
-    """Rates and means between one sample and the next; `times` are the samples' own, in seconds."""
+    """Rates and means between one sample and the next: answers a second, milliseconds an answer,
+    refusals and verdicts a minute. `times` are the samples' own, in seconds since 1970.
+    """
 
     times: tuple[float, ...]
     answered: tuple[float | None, ...]
@@ -222,13 +224,17 @@ def series_of(samples: Sequence[oip.StatisticsSample]) -> TrafficSeries | None:
         refused=tuple(
             Line(
                 reason.replace("_", " ").lower(),
-                tuple(float(b.refused[reason] - a.refused[reason]) for a, b in moments),
+                _a_minute([b.refused[reason] - a.refused[reason] for a, b in moments], grown),
             )
             for reason in reasons
         ),
         verdicts=tuple(
-            Line(name, tuple(float(b.verdicts[name] - a.verdicts[name]) for a, b in moments))
+            Line(name, _a_minute([b.verdicts[name] - a.verdicts[name] for a, b in moments], grown))
             for name in VERDICTS
         ),
         drift=tuple(b.drift if b.HasField("drift") else None for _, b in moments),
     )
+
+
+def _a_minute(counts: Sequence[int], seconds: Sequence[float]) -> tuple[float, ...]:
+    return tuple(60 * count / each for count, each in zip(counts, seconds, strict=True))
