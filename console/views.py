@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from console.display.formats import FILTERS, visible
 from console.reading.gateway import GatewayChannel, PersonCalls
 from console.reading.jobs import PackExports, Verifications
-from console.sessions import BrowserSession, PendingSignatures, SessionStore
+from console.sessions import BrowserSession, PendingSignatures, SessionStore, passkeys_of
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.remote.errors import refusal_of
 from sealgate.setup.people import sweep
@@ -113,9 +113,14 @@ class View:
             csrf=self.session.csrf,
             here=self.request.url.path,
             now=self.now,
+            signs=self._signs,
             **values,
         )
         return HTMLResponse(page, status)
+
+    def _signs(self) -> bool:
+        """Whether the person can sign here: the policy lists a passkey of theirs."""
+        return bool(passkeys_of(self.calls.policy, self.calls.person, self.console.origin))
 
 
 Handler = Callable[[View], Response]

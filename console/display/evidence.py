@@ -9,13 +9,12 @@ from typing import Any
 
 from console.display.charts import Bar, bars
 from console.display.formats import plain, size
-from sealgate.trust import fields
 from sealgate.trust.statements import Evidence
 
-_MOST_ROWS = 60
-_MOST_COMPARED = 8
-_HERE, _THERE = "this version", "in production"
-_TITLES = {
+MOST_ROWS = 60
+MOST_COMPARED = 8
+"""Rows of a plot of two versions, and groups of one of errors."""
+TITLES = {
     "screening-report": "Screening: attacks and benign changes",
     "golden-run": "INT8 against float32",
     "watermark-check": "Watermark",
@@ -50,89 +49,12 @@ class ShownEvidence:
 
 def show(item: Evidence, later: bool = False) -> ShownEvidence:
     """What a page shows of an item; of one with another form than usual, its facts."""
-    title = _TITLES.get(item.kind, item.kind)
+    title = TITLES.get(item.kind, item.kind)
     try:
         tables, charts = _KINDS.get(item.kind, _plain)(item.body)
     except (KeyError, TypeError, ValueError, AttributeError):
         tables, charts = _plain(item.body)
     return ShownEvidence(item, title, tuple(tables), tuple(charts), later)
-
-
-def differences(ours: Evidence, theirs: Evidence) -> Table | None:
-    """The facts in which two items of one kind differ, side by side; None if in nothing.
-
-    What names files or times differs always, and is left out.
-    """
-    if ours.kind == "screening-report":
-        return _screening_differences(ours.body, theirs.body)
-    mine, other = dict(_facts(ours.body)), dict(_facts(theirs.body))
-    rows = [
-        (name, other.get(name, "—"), mine.get(name, "—"))
-        for name in sorted(mine.keys() | other.keys())
-        if mine.get(name) != other.get(name) and not _always_differs(mine.get(name, ""))
-    ]
-    if not rows:
-        return None
-    return Table(
-        _TITLES.get(ours.kind, ours.kind),
-        ("Fact", "In production", "This version"),
-        tuple(rows[:_MOST_ROWS]),
-        max(0, len(rows) - _MOST_ROWS),
-    )
-
-
-def compared_charts(ours: Evidence, theirs: Evidence) -> list[str]:
-    """Plots of both items in one, for kinds that have any; none where either is of another form."""
-    try:
-        if ours.kind == "screening-report":
-            return [_compared_screening(ours.body, theirs.body)]
-        if ours.kind == "golden-run":
-            names = [(_HERE, ours.body), (_THERE, theirs.body)]
-            rows = [
-                Bar(name, (("same", float(body["same_class_as_fp32"])),)) for name, body in names
-            ]
-            return [bars("INT8 answers with float32's class", rows, shares=True)]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return []
-    return []
-
-
-def _compared_screening(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    attacks = (ours["attacks"], theirs["attacks"])
-    both = [name for name in attacks[0] if all("flagged" in each.get(name, {}) for each in attacks)]
-    rows = [
-        Bar(label, (("flagged", found["flagged"]), ("suspect", _suspect(found))))
-        for name in both[:_MOST_COMPARED]
-        for label, found in ((name, attacks[0][name]), (_THERE, attacks[1][name]))
-    ]
-    return bars("Share of attacks that screening finds, side by side", rows, shares=True)
-
-
-def _screening_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Table | None:
-    """A row for each attack and each benign change, where a share differs."""
-    names = ("succeeded", "answers_changed", "flagged", "at_least_suspect")
-    rows = [
-        (name, *(_both(before.get(share), after.get(share)) for share in names))
-        for group in ("attacks", "shifts")
-        for name, after in fields.mapping(ours.get(group, {})).items()
-        for before in [fields.mapping(fields.mapping(theirs.get(group, {})).get(name, {}))]
-        if before != after
-    ]
-    if not rows:
-        return None
-    columns = ("Attack or change", "Succeeds", "Answers changed", "Flagged", "At least suspect")
-    return Table(_TITLES["screening-report"] + ", in production → here", columns, *_cut(rows))
-
-
-def _both(before: Any, after: Any) -> str:
-    if before is None and after is None:
-        return "—"
-    same = _share(before) == _share(after)
-    return _share(after) if same else f"{_share(before)} → {_share(after)}"
-
-
-def _always_differs(text: str) -> bool:
-    return (len(text) >= 32 and " " not in text) or (text.endswith("Z") and "T" in text)
 
 
 Shown = tuple[list[Table], list[str]]
@@ -143,42 +65,52 @@ def _screening(body: Mapping[str, Any]) -> Shown:
     columns = ("Attack", "Succeeds", "Flagged", "At least suspect", "Caught at 1 %", "AUROC")
     names = ("succeeded", "flagged", "at_least_suspect", "caught_at_1_percent")
     rows = [
-        (name, *(_share(found.get(key)) for key in names), plain(found.get("auroc", "—")))
+        (name, *(share_of(found.get(key)) for key in names), plain(found.get("auroc", "—")))
         for name, found in attacks.items()
     ]
     benign = [
-        (name, *(_share(found.get(k)) for k in ("answers_changed", "flagged", "at_least_suspect")))
+        (
+            name,
+            *(share_of(found.get(k)) for k in ("answers_changed", "flagged", "at_least_suspect")),
+        )
         for name, found in [("none", body["clean"]), *shifts.items()]
     ]
     caught = [
-        Bar(name, (("flagged", found["flagged"]), ("suspect", _suspect(found))))
+        Bar(name, (("flagged", found["flagged"]), ("suspect", suspect(found))))
         for name, found in attacks.items()
         # One that never succeeds has nothing to find.
         if "flagged" in found
     ]
     false = [
-        Bar(name, (("flagged", found["flagged"]), ("suspect", _suspect(found))))
+        Bar(name, (("flagged", found["flagged"]), ("suspect", suspect(found))))
         for name, found in [("clean rows", body["clean"]), *shifts.items()]
     ]
     changed = ("Change", "Answers changed", "Flagged", "At least suspect")
     tables = [
-        Table(f"Attacks on {plain(body['rows'])} rows", columns, *_cut(rows)),
-        Table("Benign changes", changed, *_cut(benign)),
+        Table(f"Attacks on {plain(body['rows'])} rows", columns, *cut(rows)),
+        Table("Benign changes", changed, *cut(benign)),
     ]
     return tables, [
         bars("Share of attacks that screening finds", caught, shares=True),
         bars("Share of harmless rows that screening doubts", false, shares=True),
+        *_proved(body.get("certified", {})),
     ]
 
 
-def _suspect(found: Mapping[str, Any]) -> float:
+def _proved(shares: Mapping[str, Any]) -> list[str]:
+    """Rows that are answered right whatever changes by so much in every place, if any are."""
+    rows = [Bar(f"by {size}", (("proved", float(share)),)) for size, share in shares.items()]
+    return [bars("Share of rows that no change turns, by proof", rows, shares=True)] if rows else []
+
+
+def suspect(found: Mapping[str, Any]) -> float:
     return max(0.0, float(found["at_least_suspect"]) - float(found["flagged"]))
 
 
 def _golden(body: Mapping[str, Any]) -> Shown:
     rows = [
         ("Rows compared", plain(body["rows"])),
-        ("Same class as float32", _share(body["same_class_as_fp32"])),
+        ("Same class as float32", share_of(body["same_class_as_fp32"])),
         ("Largest difference to float32", plain(body["largest_difference_to_fp32"])),
         ("Same alone and in a batch", plain(body["same_alone_and_in_a_batch"])),
         ("Classes answered", plain(body["classes_answered"])),
@@ -203,7 +135,7 @@ def _watermark(body: Mapping[str, Any]) -> Shown:
     columns = ("File", "z", "Bit errors", "Bits", "Chance without the mark, at most")
     facts = (
         ("Threshold of z", plain(body["threshold"])),
-        ("Accuracy lost", _share(body["accuracy_lost"])),
+        ("Accuracy lost", share_of(body["accuracy_lost"])),
         ("Commitment", plain(body["commitment"])),
         ("Its log entry", plain(body["commitment_entry"])),
     )
@@ -233,10 +165,10 @@ def _bom(body: Mapping[str, Any]) -> Shown:
     about = [("Description", card.get("description", "—")), ("Uses", "; ".join(uses) or "—")]
     tables = [
         Table("The model", ("Fact", "Value"), tuple(about)),
-        Table("Components", ("Name", "Type", "Licence", "Size"), *_cut(parts)),
+        Table("Components", ("Name", "Type", "Licence", "Size"), *cut(parts)),
     ]
     if measured:
-        tables.insert(1, Table("Measured", ("Metric", "Of", "Value"), *_cut(measured)))
+        tables.insert(1, Table("Measured", ("Metric", "Of", "Value"), *cut(measured)))
     return tables, []
 
 
@@ -251,7 +183,7 @@ def _provenance(body: Mapping[str, Any]) -> Shown:
         ("Builder", run["builder"]["id"]),
         ("Kind of build", build["buildType"]),
         ("Started", run.get("metadata", {}).get("startedOn", "—")),
-        *_facts(build.get("externalParameters", {})),
+        *facts_of(build.get("externalParameters", {})),
     ]
     made = [
         (item["name"], plain(item.get("digest", {}).get("sha256") or item.get("uri", "—")))
@@ -259,7 +191,7 @@ def _provenance(body: Mapping[str, Any]) -> Shown:
     ]
     return [
         Table("The build", ("Fact", "Value"), tuple(facts)),
-        Table("Made from", ("Material", "SHA-256 or package"), *_cut(made)),
+        Table("Made from", ("Material", "SHA-256 or package"), *cut(made)),
     ], []
 
 
@@ -276,7 +208,7 @@ def _formats(body: Mapping[str, Any]) -> Shown:
         for path, found in body["files"].items()
     ]
     columns = ("File", "Format", "Operators", "Opsets", "External data")
-    return [Table("Formats", columns, *_cut(rows))], []
+    return [Table("Formats", columns, *cut(rows))], []
 
 
 def _count(operators: Mapping[str, int] | None) -> str:
@@ -289,28 +221,28 @@ def _outcomes(body: Mapping[str, Any]) -> Shown:
     rows, errors = [], []
     for series in body["series"]:
         figures, alias = series["figures"], str(series["alias"]) or "by number"
-        ece = _share(figures["ece"]) if "ece" in figures else ""
+        ece = share_of(figures["ece"]) if "ece" in figures else ""
         entries = f"{series['first_entry']} to {series['last_entry']}"
         told = (plain(series["pointer_sequence"]), plain(figures["outcomes"]))
-        rows.append((alias, *told, _share(figures["accuracy"]), ece, entries))
+        rows.append((alias, *told, share_of(figures["accuracy"]), ece, entries))
         errors += [
             Bar(f"{each['attribute']}: {each['group']}", (("wrong", float(each["error"])),))
             for each in series["groups"]
         ]
-    shown = errors[:_MOST_COMPARED]
+    shown = errors[:MOST_COMPARED]
     charts: list[str] = [bars("Wrong answers by group", shown, shares=True)] if shown else []
-    return [Table("True outcomes", columns, *_cut(rows))], charts
+    return [Table("True outcomes", columns, *cut(rows))], charts
 
 
 def _plain(body: Mapping[str, Any]) -> Shown:
-    return [Table("Facts", ("Fact", "Value"), *_cut(list(_facts(body))))], []
+    return [Table("Facts", ("Fact", "Value"), *cut(list(facts_of(body))))], []
 
 
-def _facts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+def facts_of(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Each fact with the names that lead to it; lists of more than words are counted."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _facts(inner, f"{name}, {_word(key)}" if name else _word(key))
+            yield from facts_of(inner, f"{name}, {_word(key)}" if name else _word(key))
     elif isinstance(value, list):
         short = [item for item in value if isinstance(item, str | int | float)]
         whole = len(short) == len(value) <= 8
@@ -323,12 +255,12 @@ def _word(key: object) -> str:
     return str(key).replace("_", " ")
 
 
-def _share(value: Any) -> str:
+def share_of(value: Any) -> str:
     return "—" if value is None else f"{100 * float(value):.1f} %"
 
 
-def _cut(rows: Sequence[tuple[str, ...]]) -> tuple[tuple[tuple[str, ...], ...], int]:
-    return tuple(rows[:_MOST_ROWS]), max(0, len(rows) - _MOST_ROWS)
+def cut(rows: Sequence[tuple[str, ...]]) -> tuple[tuple[tuple[str, ...], ...], int]:
+    return tuple(rows[:MOST_ROWS]), max(0, len(rows) - MOST_ROWS)
 
 
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Shown]] = {

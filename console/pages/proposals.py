@@ -13,7 +13,8 @@ from anyio import sleep
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from console.display.evidence import ShownEvidence, Table, compared_charts, differences, show
+from console.display.comparison import brief, compared_charts, differences
+from console.display.evidence import ShownEvidence, Table, show
 from console.pages.reach import reach_of
 from console.reading.gateway import PersonCalls
 from console.reading.proposals import ShownProposal, proposal_of, read_proposal, waiting
@@ -69,7 +70,7 @@ def proposal(view: View) -> Response:
         "proposal.html",
         shown=shown,
         pointer=pointer,
-        **_beside(calls, named.model, named.version, pointer),
+        **_beside(calls, named.model, named.version, pointers.get((named.model, DEFAULT_ALIAS))),
         reach=reach_of(calls, named, pointers),
         outdated=shown.state == "open" and named.policy != calls.policy.digest,
         waits=shown.state == "open" and _waits(calls, shown),
@@ -161,7 +162,9 @@ def version(view: View) -> Response:
 def _beside(
     calls: PersonCalls, model: str, number: int, pointer: messages.Pointer | None
 ) -> dict[str, Any]:
-    """What pages say of a version, beside the one that `pointer` names, if that is another."""
+    """What pages say of a version, beside the one in production, which `pointer` names, if that is
+    another.
+    """
     version, live = read_version(calls, model, number), None
     if pointer is not None and pointer.version != number:
         live = read_version(calls, model, pointer.version)
@@ -170,6 +173,7 @@ def _beside(
         "live": live,
         "files": _file_changes(version, live),
         "evidence": _shown_evidence(version),
+        "brief": brief(version.evidence, live.evidence if live else None),
         "compared": _compared(version, live),
         "plots": _plots(version, live),
     }

@@ -13,7 +13,7 @@ from benchmarks.structure import PACKAGES, module_of, private_uses, shared_class
 
 ROOT = Path(__file__).parents[3]
 SURFACES = {
-    "console.display": "charts evidence formats",
+    "console.display": "charts comparison evidence formats",
     "console.pages": "",
     "console.reading": "gateway jobs proposals versions",
     "console.sign_in": "oidc routes",

@@ -1,6 +1,7 @@
 import pytest
 
-from console.display.evidence import compared_charts, differences, show
+from console.display.comparison import brief, compared_charts, differences
+from console.display.evidence import show
 from sealgate.trust.statements import Evidence
 
 DIGEST = "sha256:" + "0" * 64
@@ -107,3 +108,31 @@ def test_the_packages_of_a_build_are_told_by_name():
     body = {"predicate": {"buildDefinition": build, "runDetails": {"builder": {"id": "us"}}}}
     _, made = show(item("build-provenance", body)).tables
     assert made.rows == (("data", "1" * 64), ("numpy", "pkg:pypi/numpy@2.4.6"))
+
+
+WATERMARK = {"threshold": 12, "int8": {"z": 16.11}}
+ITEMS = [item("screening-report", REPORT), item("golden-run", GOLDEN)]
+
+
+def test_evidence_in_brief_is_beside_that_of_production():
+    better = {**REPORT, "certified": {"0.01": 0.9, "0.05": 0.5, "0.1": 0}}
+    table = brief([item("screening-report", better), item("watermark-check", WATERMARK)], ITEMS)
+    assert table.columns == ("Fact", "In production", "This version")
+    assert table.rows == (
+        ("Attacks that screening finds, on average", *["95.0 % of 1 kinds"] * 2),
+        ("Attack that it finds least often", *["95.0 %, pgd"] * 2),
+        ("Clean rows that it doubts", *["2.0 %, of which 1.0 % flagged"] * 2),
+        ("Rows that no change turns, by proof", "—", "50.0 % within 0.05"),
+        ("INT8 answers with float32's class", "100.0 % of 32 rows", "—"),
+        ("Watermark read from the INT8 file", "—", "z = 16.1, threshold 12"),
+    )
+    assert brief(ITEMS, None).columns == ("Fact", "This version")
+
+
+def test_evidence_of_other_kinds_has_nothing_in_brief():
+    assert brief([item("screening-report", {"rows": 3}), item("red-team", {})], None) is None
+
+
+def test_rows_that_are_proved_have_a_plot():
+    shown = show(item("screening-report", {**REPORT, "certified": {"0.01": 0.9}}))
+    assert "Share of rows that no change turns, by proof. by 0.01: 90.0 % proved" in shown.charts[2]
