@@ -4,6 +4,7 @@ Bytes in forms and pages, as WebAuthn's own JSON has them: base64url without pad
 """
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -52,12 +53,48 @@ def digest(text: str) -> Markup:
     return Markup('<code class="digest" title="{0}">{1}…</code>').format(text, head)
 
 
+_TOLD = re.compile(
+    r"\b(?:sha256:)?[0-9a-f]{64}\b|\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z", re.ASCII
+)
+
+
+def told(text: str) -> Markup:
+    """A sentence of a finding, with its digests short and its times as on other pages."""
+    parts, at = [], 0
+    for found in _TOLD.finditer(text):
+        parts.append(escape(visible(text[at : found.start()])))
+        parts.append(time(found[0]) if found[0].endswith("Z") else digest(found[0]))
+        at = found.end()
+    return Markup("").join([*parts, escape(visible(text[at:]))])
+
+
 def size(count: int) -> str:
     """`40.7 kB`."""
     amount, unit = float(count), 0
     while amount >= 1000 and unit < len(_UNITS) - 1:
         amount, unit = amount / 1000, unit + 1
     return f"{amount:.0f} {_UNITS[unit]}" if unit == 0 else f"{amount:.1f} {_UNITS[unit]}"
+
+
+# The first that a browser names; others name these too.
+_BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "", "Chrome": "", "Safari": ""}
+_SYSTEMS = {
+    "Android": "",
+    "iPhone": "",
+    "iPad": "",
+    "Windows": "",
+    "Mac OS X": "macOS",
+    "Linux": "",
+}
+
+
+def browser(agent: str) -> str:
+    """`Firefox on Windows`, by what a browser says of itself; all of that where it is another."""
+    words = [
+        next((name or key for key, name in known.items() if key in agent), "")
+        for known in (_BROWSERS, _SYSTEMS)
+    ]
+    return " on ".join(words) if all(words) else agent or "unknown"
 
 
 def percent(share: float) -> str:
@@ -83,10 +120,6 @@ def plain(value: Any) -> str:
     return str(value)
 
 
-def paragraphs(text: str) -> Markup:
-    return Markup("<br>").join(escape(visible(line)) for line in text.splitlines())
-
-
 def from_base64url(form: Mapping[str, str], name: str) -> bytes:
     """The bytes of a form's field. Raises SealgateError(WEBAUTHN_MALFORMED)."""
     text = form.get(name, "")
@@ -106,5 +139,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "count": count,
     "done": done,
     "plain": plain,
-    "paragraphs": paragraphs,
+    "told": told,
+    "browser": browser,
 }

@@ -16,11 +16,26 @@ from sealgate.audit import HOLDS, Auditor, AuditReader, DecisionStep, Examinatio
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.fields import check_name
 from sealgate.trust.receipts import Receipt, verify_receipt
-from sealgate.v1 import log_pb2 as messages
+from sealgate.v1 import audit_pb2 as messages
+from sealgate.v1.log_pb2 import OpenEntryRequest
+from sealgate.v1.registry_pb2 import ListModelsRequest
 
 FIELDS = ("principal", "day", "model", "outcome", "request_id", "subject")
 """What decisions can be found by; the gateway's index has each of them."""
 _SHOWN = 25
+_ROLE = "auditor"
+_OFFERED = 200
+_OUTCOMES = ("answered", "reduced", "read")
+_REFUSALS = (
+    Reason.ADVERSARIAL_INPUT,
+    Reason.PROMPT_INJECTION,
+    Reason.ANSWER_WITHHELD,
+    Reason.SESSION_BLOCKED,
+    Reason.STEP_UP,
+    Reason.RIGHT_MISSING,
+    Reason.ROLE_TOO_LOW,
+    Reason.QUEUE_FULL,
+)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -33,7 +48,11 @@ class EntryPage:
 
 
 def audit(view: View) -> Response:
-    """The search form and, with anything filled in, what it finds."""
+    """The search form and, with anything filled in, what it finds; otherwise the callers whose
+    sessions look like an attack. Those who may not read decisions are told who may.
+    """
+    if _ROLE not in view.calls.person.roles:
+        return view.render("audit_closed.html", 403, auditors=_auditors(view))
     wanted = {name: value for name in FIELDS if (value := view.query(name))}
     if "day" in wanted and not _DAY.fullmatch(wanted["day"]):
         raise SealgateError(Reason.PARAMETER_MALFORMED, "a day is like 2026-11-29")
@@ -41,8 +60,35 @@ def audit(view: View) -> Response:
     origin = view.query("log") or (origins[0] if origins else "")
     found = _find(view, _known(origins, origin), wanted) if wanted and origin else None
     return view.render(
-        "audit.html", wanted=wanted, origins=origins, origin=origin, found=found, fields=FIELDS
+        "audit.html",
+        wanted=wanted,
+        origins=origins,
+        origin=origin,
+        found=found,
+        choices=_choices(view),
+        flagged=[] if wanted else flagged_sessions(view),
     )
+
+
+def _auditors(view: View) -> list[str]:
+    return [known.name for known in view.calls.policy.principals if _ROLE in known.roles]
+
+
+def _choices(view: View) -> dict[str, list[str]]:
+    """What the fields of the search offer; others may be typed."""
+    models = view.calls.recall("ListModels", ListModelsRequest(page_size=_OFFERED)).models
+    return {
+        "principal": [known.name for known in view.calls.policy.principals],
+        "model": [model.name.partition("/")[2] for model in models],
+        "outcome": [*_OUTCOMES, *(reason.name for reason in _REFUSALS)],
+    }
+
+
+def flagged_sessions(view: View) -> list[messages.FlaggedSession]:
+    """The callers whose requests, taken together, look like an attack, newest first."""
+    request = messages.ListFlaggedSessionsRequest()
+    found = view.calls.ask(view.calls.audit.ListFlaggedSessions, request).sessions
+    return list(reversed(found))[:_SHOWN]
 
 
 def _answer_logs(view: View) -> list[str]:
@@ -81,7 +127,7 @@ def _reader(view: View) -> AuditReader:
 
 def _open(view: View) -> Receipt:
     origin = _known(_answer_logs(view), view.query("log"))
-    request = messages.OpenEntryRequest(origin=origin, index=int(view.path("index")))
+    request = OpenEntryRequest(origin=origin, index=int(view.path("index")))
     return Receipt.decode(view.calls.ask(view.calls.logs.OpenEntry, request).receipt)
 
 
@@ -100,6 +146,7 @@ def entry(view: View) -> Response:
         origin=verified.checkpoint.origin,
         size=verified.checkpoint.size,
         fields=ordered,
+        sentence=Reason.named(ordered["outcome"]).sentence,
         steps=[(name, list(found)) for name, found in groupby(steps, lambda each: each.step)],
         holds=HOLDS,
     )

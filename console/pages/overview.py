@@ -7,6 +7,7 @@ import grpc
 from cryptography import x509
 from starlette.responses import Response
 
+from console.pages.audit import flagged_sessions
 from console.reading.proposals import ShownProposal, waiting
 from console.reading.versions import (
     ALIASES,
@@ -95,6 +96,7 @@ def overview(view: View) -> Response:
         models=rows,
         next_page=page.next_page_token,
         waiting=_waiting(view),
+        flagged=flagged_sessions(view) if "auditor" in calls.person.roles else [],
         logs=_logs(view),
         expiries=[*_expiries(view), *_reviews(view, pointers)],
     )

@@ -1,19 +1,16 @@
 """What each page shows to whom."""
 
 import html
-import io
 import json
 import re
-import zipfile
 
 import pytest
 
 from console.app import server
 from console.pages import reach
 from sealgate.timed_connection import TimedConnection, TimedLoop
-from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.v1.log_pb2 import GetCheckpointRequest
-from tests.support.harness.console import csrf_of, text_of
+from tests.support.harness.console import text_of
 
 ORIGIN = "house.localhost/answers"
 
@@ -146,73 +143,6 @@ def test_what_is_not_there_is_told_with_its_reason(console, path, status, reason
     assert ("/sign-in" in answer.text) is (status == 401)
 
 
-def test_people_who_are_no_auditors_see_no_entries(console):
-    browser = console.signed_in("approver-1")
-    for path in ("/audit?model=digits", f"/audit/entries/0?log={ORIGIN}"):
-        answer = browser.get(path)
-        assert answer.status_code == 403
-        assert "ROLE_TOO_LOW" in answer.text
-
-
-def test_who_lacks_a_role_is_told_which_one_it_takes(console):
-    text = console.signed_in("approver-1").get(f"/audit/entries/0?log={ORIGIN}").text
-    assert "It takes the role auditor." in text
-
-
-def test_decisions_are_found_by_caller_and_request(auditor):
-    found = text_of(auditor.get("/audit?principal=client&model=digits"))
-    assert all(f"request-{number}" in found for number in range(3))
-    one = text_of(auditor.get("/audit?request_id=request-1"))
-    assert "request-1" in one
-    assert "request-2" not in one
-    assert "Nothing was found" in text_of(auditor.get("/audit?principal=nobody"))
-
-
-def entry_of(auditor) -> str:
-    page = auditor.get("/audit?request_id=request-1").text
-    return re.search(r'href="(/audit/entries/\d+)', page)[1]
-
-
-def test_each_look_at_an_entry_is_recorded_in_the_readers_name(console, auditor):
-    entry = entry_of(auditor)
-    logs = console.gateway.logs()
-
-    def size():
-        note = logs.GetCheckpoint(GetCheckpointRequest(origin=ORIGIN)).note
-        return int(note.splitlines()[1])
-
-    before = size()
-    text = text_of(auditor.get(f"{entry}?log={ORIGIN}"))
-    assert "Answered to client" in text
-    assert size() == before + 1
-    found = text_of(auditor.get("/audit?principal=auditor&outcome=read"))
-    assert "auditor" in found
-
-
-def test_a_refusal_says_its_reason_and_what_was_recorded_as_empty(auditor):
-    found = auditor.get("/audit?principal=publisher&outcome=MODEL_EXISTS").text
-    entry = re.search(r"/audit/entries/\d+", found)[0]
-    text = text_of(auditor.get(f"{entry}?log={ORIGIN}"))
-    assert "Refused to publisher with MODEL_EXISTS" in text
-    assert "Recorded as empty model, version, version digest" in text
-
-
-def test_a_decision_is_traced_to_bytes_and_approvers(auditor):
-    text = text_of(auditor.get(f"{entry_of(auditor)}?log={ORIGIN}&chain=1"))
-    for step in ("Receipt", "Version", "Publisher", "Approvals", "Evidence", "Revocation"):
-        assert f"{step} holds" in text
-    assert "does not hold" not in text
-
-
-def test_the_receipt_is_downloaded_and_verifies_offline(console, auditor):
-    answer = auditor.get(f"{entry_of(auditor)}/receipt?log={ORIGIN}")
-    assert "attachment" in answer.headers["content-disposition"]
-    policy = console.gateway.governance("auditor").policy()
-    fields = verify_receipt(Receipt.decode(answer.content), policy).fields
-    assert (fields["request_id"], fields["outcome"]) == ("request-1", "answered")
-    assert json.loads(answer.content)["type"] == "sealgate/receipt/v2"
-
-
 def test_a_right_is_explained(auditor):
     text = text_of(auditor.get("/people/admin?action=approve&model=digits"))
     assert "no approve needs approver, not admin" in text
@@ -276,6 +206,36 @@ def test_the_answers_of_a_version_are_paged(console, auditor, monkeypatch):
     assert "LOG_UNKNOWN" in stranger.text
 
 
+def test_an_admin_finds_the_way_back_on_the_models_page(console, auditor):
+    link = 'href="/models/digits/aliases/production#back"'
+    admin = console.signed_in("admin")
+    assert link in admin.get("/models/digits").text
+    assert link not in auditor.get("/models/digits").text
+    assert "Version 1 ready Promoted by admin" in text_of(auditor.get("/models/digits"))
+
+
+def test_who_has_no_passkey_is_shown_the_commands_in_place_of_forms(console, proposal):
+    approver, admin = console.signed_in("approver-2"), console.signed_in("admin")
+    page = approver.get(f"/proposals/{proposal}").text
+    assert 'action="/sign"' not in page
+    assert 'href="/passkeys"' in page
+    for step in ("approve", "reject", "comment"):
+        assert f"sealgate --as approver-2 model {step} {proposal}" in page
+    assert "model promote" not in page
+    page = admin.get("/models/digits/versions/2").text
+    assert "sealgate --as admin model revoke digits 2 --reason" in page
+    assert "sealgate --as admin model propose digits 2" in page
+
+
+def test_a_proposal_tells_the_evidence_in_brief_before_it_asks_for_a_signature(auditor, proposal):
+    text = text_of(auditor.get(f"/proposals/{proposal}"))
+    places = [
+        text.index(part)
+        for part in ("The evidence in brief", "z = 16.", "Approvals: 1 of 2", "The statement")
+    ]
+    assert places == sorted(places)
+
+
 def test_a_models_page_says_who_moved_its_aliases_and_why(auditor):
     text = text_of(auditor.get("/models/digits"))
     assert "Production to version 1, by admin “test”" in text
@@ -295,27 +255,3 @@ def test_what_an_alias_names_is_told_as_it_happens(auditor):
     assert first == {"word": "live", "kind": "good", "text": "Version 1 answers now."}
     assert "event: end" in answer.text
     assert "ALIAS_UNKNOWN" in auditor.get("/models/digits/aliases/canary/live/events").text
-
-
-def test_an_auditor_takes_a_pack(console, auditor):
-    token = csrf_of(auditor.get("/audit/pack").text)
-    assert "no finished pack" in auditor.get("/audit/pack/file").text
-    auditor.post("/audit/pack", data={"csrf": token, "models": "digits"})
-    while "progress" in (page := auditor.get("/audit/pack?part=1").text):
-        pass
-    assert "done" in page, page
-    answer = auditor.get("/audit/pack/file")
-    assert answer.headers["content-disposition"] == 'attachment; filename="sealgate-pack.zip"'
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as pack:
-        label = json.loads(pack.read("pack/pack.json"))
-    assert (label["models"], label["files"]) == (["digits"], False)
-
-
-def test_nobody_but_an_auditor_takes_a_pack(console):
-    browser = console.signed_in("approver-1")
-    token = csrf_of(browser.get("/audit/pack").text)
-    browser.post("/audit/pack", data={"csrf": token})
-    while "progress" in (page := browser.get("/audit/pack?part=1").text):
-        pass
-    assert "role" in page
-    assert "download" not in page.lower()

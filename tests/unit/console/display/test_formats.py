@@ -1,7 +1,17 @@
 import pytest
 
 from console.display.charts import Bar, bars
-from console.display.formats import count, digest, percent, plain, size, time, visible
+from console.display.formats import (
+    browser,
+    count,
+    digest,
+    percent,
+    plain,
+    size,
+    time,
+    told,
+    visible,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +52,28 @@ def test_numbers_are_for_people():
     assert visible(count(1234567)) == "1\u202f234\u202f567"
     assert percent(0.455) == "45.5 %"
     assert [plain(value) for value in (True, 0.12345678, 3, "x")] == ["yes", "0.1235", "3", "x"]
+
+
+def test_a_finding_has_short_digests_and_times_as_elsewhere_and_escapes_the_rest():
+    shown = told(f"<b> sha256:{'ab' * 32} of 2026-12-01T23:47:36.5Z, \u202e")
+    assert shown.startswith("&lt;b&gt; <code ")
+    assert ">sha256:abababababab…</code> of <time " in shown
+    assert "2026-12-01 23:47:36&nbsp;UTC</time>, \\u202e" in shown
+
+
+@pytest.mark.parametrize(
+    ("agent", "shown"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64) Chrome/156.0 Safari/537.36", "Chrome on Linux"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/156.0 Safari/537.36 Edg/156.0", "Edge on Windows"),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 15.1) Version/19 Safari/6", "Safari on macOS"),
+        ("Mozilla/5.0 (Android 16; Mobile; rv:140.0) Firefox/140.0", "Firefox on Android"),
+        ("curl/8.1", "curl/8.1"),
+        ("", "unknown"),
+    ],
+)
+def test_a_browser_is_told_by_name_and_system(agent, shown):
+    assert browser(agent) == shown
 
 
 def test_a_chart_says_in_words_what_it_shows():
