@@ -11,6 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.virtual_authenticator import VirtualAuthenticatorOptions
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.support.builders.documents.authenticator import Authenticator
 from tests.support.harness import policy_changes
 from tests.support.harness.clients.browser import chromium
 from tests.support.harness.console import ConsoleHarness
@@ -144,3 +145,27 @@ def test_a_browser_approves_with_a_passkey_made_in_a_session(gateway, console, t
         entry = json.loads(driver.find_element(By.CSS_SELECTOR, "main pre").text)
         policy = list_passkeys(gateway, {"approver-2": entry})
         assert {*entry} <= policy.signing_keys_of("approver-2").keys()
+
+
+def test_another_name_than_the_models_is_refused_before_anything_is_signed(
+    gateway, console, tmp_path
+):
+    key = Authenticator("admin's", rp_id="localhost", origin=console.origin)
+    list_passkeys(gateway, {"admin": {key.keyid: key.passkey.to_json()}})
+    with console.serving(), browsing(tmp_path / "chromium") as driver:
+        admin = Visitor(driver, console.origin)
+        admin.go(console.link("admin"))
+        admin.press("button.primary")
+        admin.wait("Overview")
+        admin.go("/models/digits/versions/2")
+        driver.find_element(By.CSS_SELECTOR, "form.act input[name=words]").send_keys("it leaks")
+        admin.press("form.act button")
+        admin.wait("Revoke")
+        field = driver.find_element(By.CSS_SELECTOR, "input[name=confirm]")
+        for typed, held in (("digit", False), ("s", True)):
+            field.send_keys(typed)
+            assert driver.execute_script("return arguments[0].checkValidity()", field) is held
+            if not held:
+                admin.press("form[data-ceremony] button")
+                assert driver.find_element(By.CSS_SELECTOR, "[role=alert]").text == ""
+                assert driver.title.startswith("Revoke")
