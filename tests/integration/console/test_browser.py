@@ -115,7 +115,8 @@ def test_the_logs_are_verified_with_progress_on_the_page(browser, served):
     assert "lead to the signed root" in browser.find_element(By.ID, "state").text
 
 
-def test_a_narrow_window_scrolls_tables_and_not_the_page(browser, served, proposal):
+def test_a_narrow_window_scrolls_tables_and_not_the_page(browser, served, gateway, proposal):
+    gateway.governance("approver-2").comment(proposal, "x" * 200)
     size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
