@@ -13,7 +13,7 @@ from console.reading.versions import (
     VERDICTS,
     TrafficSeries,
     alias_of,
-    health,
+    begin_health,
     health_word,
     is_screened,
     list_versions,
@@ -56,8 +56,8 @@ def model(view: View) -> Response:
     name = check_name(view.path("model"))
     # What is not kept of earlier looks is asked for first, and comes while the rest is read.
     proposals, traffic, outcomes = _open(view, name), _traffic(view, name), _outcomes(view, name)
-    pointers = newest_pointers(view.calls, [name])
-    loaded = health(view.calls)
+    asked = begin_health(view.calls)
+    pointers, loaded = newest_pointers(view.calls, [name]), asked()
     aliases = [
         (alias, pointer, health_word(loaded, name, pointer))
         for alias in ALIASES

@@ -1,6 +1,6 @@
 """Versions and aliases as pages show them: verified from the pinned root keys on, or listed."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -155,16 +155,26 @@ def alias_of(pointer: messages.Pointer) -> str:
 
 def health(calls: PersonCalls) -> dict[tuple[str, str], str]:
     """`ready`, or why not, of each version that this gateway should have loaded."""
-    try:
-        found = calls.ask(calls.inference.RepositoryIndex, oip.RepositoryIndexRequest())
-    except SealgateError as refusal:
-        if refusal.reason is Reason.RIGHT_MISSING:
-            return {}
-        raise
-    return {
-        (item.name, item.version): "ready" if item.state == "READY" else item.reason
-        for item in found.models
-    }
+    return begin_health(calls)()
+
+
+def begin_health(calls: PersonCalls) -> Callable[[], dict[tuple[str, str], str]]:
+    """Ask for the health now; what is returned waits for it."""
+    answer = calls.begin(calls.inference.RepositoryIndex, oip.RepositoryIndexRequest())
+
+    def read() -> dict[tuple[str, str], str]:
+        try:
+            found = answer()
+        except SealgateError as refusal:
+            if refusal.reason is Reason.RIGHT_MISSING:
+                return {}
+            raise
+        return {
+            (item.name, item.version): "ready" if item.state == "READY" else item.reason
+            for item in found.models
+        }
+
+    return read
 
 
 def health_word(
