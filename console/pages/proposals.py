@@ -42,12 +42,14 @@ _MOST_LOOKS = 1200
 
 def proposals(view: View) -> Response:
     """Those of a state, of one model or of all, oldest first as the registry lists them."""
-    model, state = view.query("model"), view.query("state") or STATES[0]
+    model, state = view.query("model"), view.query("state")
+    if state not in STATES:
+        state = STATES[0]
     request = messages.ListProposalsRequest(
         model=check_name(model) if model else "",
         page_size=_SHOWN,
         page_token=view.query("page"),
-        filter=f"state = {state}" if state in STATES else "",
+        filter=f"state = {state}",
     )
     page = view.calls.ask(view.calls.registry.ListProposals, request)
     return view.render(

@@ -117,7 +117,10 @@ def test_a_rejected_proposal_says_by_whom_and_why_and_waits_for_nobody(console):
     assert "approver-2 rejected “screening got worse”" in text
     assert "approver-1 commented “see the border attack”" in text
     assert "model approve" not in text
+    text = text_of(browser.get("/proposals?state=rejected"))
+    assert "digits 2 for shadow nobody “screening got worse” by approver-2" in text
     assert digest in browser.get("/proposals?state=rejected").text
+    assert digest not in browser.get("/proposals?state=elsewhere").text
     assert digest not in browser.get("/proposals").text
     assert digest not in browser.get("/").text
 
