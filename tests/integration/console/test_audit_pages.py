@@ -117,7 +117,9 @@ def test_an_auditor_is_told_whose_requests_look_like_an_attack(auditor, monkeypa
         return ask(calls, method, request, *given)
 
     assert "look like an attack" not in text_of(auditor.get("/"))
-    assert "None since this gateway started" in text_of(auditor.get("/audit"))
+    text = text_of(auditor.get("/audit"))
+    assert "None since this gateway started" in text
+    assert "sealgate receipt verify FILE" in text
     monkeypatch.setattr(PersonCalls, "ask", flagged)
     assert "The latest is client on" in text_of(auditor.get("/"))
     page = auditor.get("/audit")
