@@ -15,7 +15,8 @@ The auth interceptor has authenticated the caller and checked the method against
 6. let the parts leave as they come, or where the policy has rules for answers, as the screen that
    holds them back lets them (`inference.llm.answers`);
 7. record how it ended, durably, before the last part leaves: `answered`, `cut` where the caller
-   has gone, or the reason for which it failed, each with all token ids that came;
+   has gone, or the reason for which it failed, such as that the policy in force at the end does not
+   let the caller ask; each with all token ids that came;
 8. let the last part leave, with the receipt where it was asked for.
 
 What has left has left. But nothing leaves unrecorded, and who is not told of a receipt at the end
@@ -36,7 +37,14 @@ from gateway.admission import COUNTED, QuotaLimiter
 from gateway.calls.call import Call, RecordedRefusal, line_of_call
 from gateway.calls.params import InferenceParams
 from gateway.pipeline.enforcement import Enforcement, requested_seconds
-from gateway.pipeline.generation_context import RECEIPT, GenerationContext, check_followed
+from gateway.pipeline.generation_context import (
+    RECEIPT,
+    GenerationContext,
+    check_followed,
+    internal_error,
+    is_callers,
+    until_left,
+)
 from gateway.recording import AuditRecorder, actions_of, record_of
 from gateway.screening import PromptClassifier
 from inference.backends.remote.generator import Generator
@@ -147,7 +155,7 @@ class GenerationPipeline:
             try:
                 yield from self._parts(request, call, context)
             except Exception as error:
-                refusal = error if isinstance(error, SealgateError) else _internal(call, error)
+                refusal = error if isinstance(error, SealgateError) else internal_error(call, error)
                 reason = refusal.reason.name
                 if refusal.reason in COUNTED:
                     raise
@@ -189,7 +197,7 @@ class GenerationPipeline:
         caller = call.principal
         with ExitStack() as leaving:
             self._set_aside(caller, context, asked.sampling.max_tokens, leaving)  # 3
-            on_end = partial(_until_left, call, leaving)
+            on_end = partial(until_left, call, leaving)
             begun = leaving.enter_context(ready.begin(asked, until, caller.name, on_end))
             if begun.prompt_ids:
                 self._quotas.spend(caller, len(begun.prompt_ids))
@@ -204,6 +212,17 @@ class GenerationPipeline:
                 context.add(piece, live.statistics)
                 if context.streams and not piece.finish:
                     yield context.part(request)
+        if not context.streams:
+            self._check_still(call, context, params)  # 7
+
+    def _check_still(self, call: Call, context: GenerationContext, params: InferenceParams) -> None:
+        """`Enforcement.check_again` by the policy in force. Parts are checked as they leave."""
+        policy = self._enforcement.policy()
+        try:
+            self._enforcement.check_again(policy, call, params)
+        except SealgateError:
+            context.policy = policy.digest
+            raise
 
     def _screened(
         self,
@@ -250,7 +269,7 @@ class GenerationPipeline:
                 context.live.statistics.began(context.prompt_tokens)
             # Who generates elsewhere tells it at the end alone, too late to refuse. Whoever does
             # not await that end has had the prompt read all the same.
-            had = context.spent or _is_callers(error)
+            had = context.spent or is_callers(error)
             prompt = context.prompt_tokens or (context.sent if had else 0)
             if prompt and not context.prompt_ids:
                 with suppress(SealgateError):
@@ -328,20 +347,3 @@ class GenerationPipeline:
 
 def _is_generator(live: LiveVersion) -> bool:
     return isinstance(live.ready, Generator)
-
-
-def _internal(call: Call, error: Exception) -> SealgateError:
-    """What is no refusal ends an answer all the same, and its end is recorded."""
-    _log.error("%s failed: %s", call.method, type(error).__name__, exc_info=error)
-    return SealgateError(Reason.INTERNAL, type(error).__name__)
-
-
-def _is_callers(error: BaseException | None) -> bool:
-    """Whether it is the caller who ended an answer: gone, or with too little time for it."""
-    is_short = isinstance(error, SealgateError) and error.reason is Reason.DEADLINE_TOO_SHORT
-    return is_short or isinstance(error, GeneratorExit)
-
-
-def _until_left(call: Call, leaving: ExitStack, end: Callable[[], None]) -> None:
-    """Have `end` called when the call ends before the stack is left."""
-    leaving.callback(call.cleanup.add(end))

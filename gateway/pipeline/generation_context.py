@@ -1,9 +1,13 @@
 """State of one generated answer in the pipeline, and the messages made from it."""
 
+import logging
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from gateway.calls.call import Call
 from gateway.calls.params import InferenceParams, read_id, read_params
 from inference.backends.remote.generator import StartedAnswer
 from inference.engine import LiveVersion, Statistics
@@ -18,6 +22,8 @@ from sealgate.tensors import parameters_digest
 from sealgate.trust.policy import Consequence
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import BLOCKED, FULL, MASKED, NONE, NOTED
+
+_log = logging.getLogger(__name__)
 
 RECEIPT, OPENING, SEED = "receipt", "opening_receipt", "seed"
 _NOTHING = AnswerPart((), b"")
@@ -174,3 +180,20 @@ class GenerationContext:
     def _tell_seed(self, response: oip.ModelInferResponse) -> None:
         if self.asked is not None and self.asked.sampling.temperature:
             response.parameters[SEED].int64_param = self.asked.sampling.seed
+
+
+def is_callers(error: BaseException | None) -> bool:
+    """Whether it is the caller who ended an answer: gone, or with too little time for it."""
+    is_short = isinstance(error, SealgateError) and error.reason is Reason.DEADLINE_TOO_SHORT
+    return is_short or isinstance(error, GeneratorExit)
+
+
+def until_left(call: Call, leaving: ExitStack, end: Callable[[], None]) -> None:
+    """Have `end` called when the call ends before the stack is left."""
+    leaving.callback(call.cleanup.add(end))
+
+
+def internal_error(call: Call, error: Exception) -> SealgateError:
+    """What is no refusal ends an answer all the same, and its end is recorded."""
+    _log.error("%s failed: %s", call.method, type(error).__name__, exc_info=error)
+    return SealgateError(Reason.INTERNAL, type(error).__name__)
