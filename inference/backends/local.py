@@ -26,7 +26,8 @@ from inference.engine import (
     VerifiedPointer,
     read_files,
 )
-from inference.runtime.providers import bound_arena, check_provider
+from inference.runtime.machine import with_bounded_arena
+from inference.runtime.providers import check_provider
 from inference.runtime.settings import (
     CPU,
     ON_CPU,
@@ -60,8 +61,7 @@ class LocalLoader:
         Raises: ConfigError if the provider is not available.
         """
         check_provider(settings)
-        if settings.arena_mb and not settings.is_on_gpu:
-            bound_arena(settings.arena_mb)
+        settings = with_bounded_arena(settings)
         self._cpu = cpu
         self._bounds = bounds
         self._running = RunSettings(settings, CorePool(cpu.cores // cpu.threads_per_run))

@@ -6,15 +6,16 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnxruntime
 
-from inference.runtime.providers import check_provider
+from inference.runtime.providers import bound_arena, check_provider
 from inference.runtime.settings import (
     CGROUPS,
     CUDA,
+    LARGEST_ARENA_MB,
     MEMBERSHIP,
     RuntimeSettings,
     available_cores,
@@ -34,6 +35,24 @@ def available_memory(
         limits.append(_number(folder / "memory.limit_in_bytes"))
     limits.append(_total(machine))
     return min((limit for limit in limits if limit), default=0)
+
+
+def with_bounded_arena(settings: RuntimeSettings, memory: int | None = None) -> RuntimeSettings:
+    """The settings with a bound for what runs take, which this process now has: where none is
+    stated, half of `memory` (bytes; by default the machine's or container's). Without one, a run
+    that asks for gigabytes would end the process. A GPU has bounds of its own.
+
+    Raises: ConfigError, as `bound_arena`.
+    """
+    if settings.is_on_gpu:
+        return settings
+    if settings.arena_mb:
+        bound_arena(settings.arena_mb)
+        return settings
+    half = min((available_memory() if memory is None else memory) // 2 >> 20, LARGEST_ARENA_MB)
+    if half:
+        bound_arena(half, doubling=True)
+    return replace(settings, arena_mb=half)
 
 
 def _number(path: Path) -> int:

@@ -31,7 +31,7 @@ PROVIDERS = {
 }
 """What onnxruntime calls each provider that may be configured."""
 
-_LARGEST_ARENA_MB = 1 << 20
+LARGEST_ARENA_MB = 1 << 20
 _NUMBER, _ONE = r"[0-9]{1,2}", r"(?:CPU|GPU(?:\.[0-9]{1,2})?|NPU)"
 # How each provider names its devices; the processor has but one.
 _DEVICES = {
@@ -68,8 +68,8 @@ class RuntimeSettings:
     threads_per_run: int = 1
     """Cores for a run of a large graph."""
     arena_mb: int = 0
-    """The most MiB that runs use beyond weights: for all versions together on the CPU, for each
-    graph on a GPU; 0: no bound.
+    """The most MiB that runs use beyond weights: for all versions together on the CPU, by default
+    half of the machine's or container's memory; for each graph on a GPU, by default no bound.
     """
     trial: bool = True
     """Load each version in a confined worker first, with bounds of time and memory; without it, a
@@ -84,8 +84,8 @@ class RuntimeSettings:
         self._check_device()
         if self.tolerance > 0.1:
             raise ConfigError("[runtime] tolerance must be at most 0.1")
-        if self.arena_mb > _LARGEST_ARENA_MB:
-            raise ConfigError(f"[runtime] arena_mb is {_LARGEST_ARENA_MB} at most")
+        if self.arena_mb > LARGEST_ARENA_MB:
+            raise ConfigError(f"[runtime] arena_mb is {LARGEST_ARENA_MB} at most")
         if self.cuda_graphs and not self.is_on_gpu:
             raise ConfigError('[runtime] cuda_graphs needs provider = "cuda" or "tensorrt"')
         if self.fallback and self.provider == CPU:

@@ -34,7 +34,8 @@ from inference.engine import (
 from inference.engine.version_contents import GOLDEN, MODEL
 from inference.model.config import ModelConfig
 from inference.model.golden import Golden
-from inference.runtime.settings import CpuSettings
+from inference.runtime.machine import with_bounded_arena
+from inference.runtime.settings import ON_CPU, CpuSettings, RunSettings
 from sealgate.files import read_regular_file
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
@@ -267,6 +268,7 @@ class OipLoader:
         self._cpu = cpu
         self._server = OipServer(settings)
         self._limit: LoadLimit[ReadyVersion] = LoadLimit(trial=trial)
+        self._running = RunSettings(with_bounded_arena(ON_CPU))
         self._place = f'foreign "{settings.name}", digest not checked there'
 
     def load(
@@ -298,7 +300,9 @@ class OipLoader:
         )
 
         def made(files: Mapping[str, bytes]) -> ReadyVersion:
-            return ReadyVersion.build(pointer.digest, files, self._cpu, serving, self._bounds)
+            return ReadyVersion.build(
+                pointer.digest, files, self._cpu, serving, self._bounds, self._running
+            )
 
         ready = self._limit.load(pointer.digest, files, made)
         _log.warning(

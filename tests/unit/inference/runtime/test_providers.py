@@ -249,3 +249,29 @@ def test_an_arena_grows_to_its_bound_and_no_further() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["2", "OUT_OF_MEMORY", "2", "ConfigError"]
+
+
+_DEFAULT = """
+import numpy as np
+from inference.runtime.machine import with_bounded_arena
+from inference.runtime.session import Session
+from inference.runtime.settings import RuntimeSettings
+from sealgate.reasons import SealgateError
+from tests.support.builders.models.hard_graphs import hungry
+
+settings = with_bounded_arena(RuntimeSettings(), memory=200 << 20)
+session = Session.open(hungry(4, 3), ("logits",), 1, settings)
+for rows in (2, 2, 16, 2):
+    try:
+        print(len(session.run({"x": np.ones((rows, 4), np.float32)})[0]))
+    except SealgateError as refusal:
+        print(refusal.reason.name)
+"""
+
+
+def test_an_arena_without_a_stated_bound_has_half_of_the_memory() -> None:
+    """A run that asked for gigabytes ended the process. A row takes 16 MiB."""
+    command = [sys.executable, "-c", _DEFAULT]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2", "2", "OUT_OF_MEMORY", "2"]
