@@ -17,11 +17,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from safetensors import numpy as safetensors_numpy
 
 from inference.engine import ReadyVersion
-from inference.runtime.machine import available_memory
+from inference.runtime.machine import RELEASE, available_memory
 from inference.runtime.settings import CpuSettings
 from registry.sandbox import process
 from registry.sandbox.confinement import SandboxLimits
@@ -62,7 +61,7 @@ class TrialLoad:
         Raises SealgateError: WORKER_LIMIT where it takes too long or too much memory, as
         `ReadyVersion.build`, and as `Worker.finish` does where the worker ends or does not start.
         """
-        known = f"{digest} {onnxruntime.__version__}"
+        known = f"{digest} {RELEASE}"
         if known in self._passed:
             return
         if refusal := self._refused.get(digest):

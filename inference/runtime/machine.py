@@ -23,6 +23,8 @@ from inference.runtime.settings import (
 )
 from sealgate.settings import ConfigError
 
+RELEASE: str = onnxruntime.__version__
+"""ONNX Runtime's."""
 _MACHINE = Path("/proc/meminfo")
 
 
@@ -132,7 +134,7 @@ class HostMachine:
             free_disk=_free_disk(folder),
             clock=_clock(),
             python=platform.python_version(),
-            onnxruntime=onnxruntime.__version__,
+            onnxruntime=RELEASE,
             providers=tuple(onnxruntime.get_available_providers()),
         )
 
