@@ -42,7 +42,7 @@ _WHY = {
     "digits, hardened, thicker strokes: refused": _STROKES,
     "digits, hardened, missing pixels: refused": _SPARSE,
     "digits, hardened: adaptive, undetected within 0.2": "a network hardened on 617 rows gives way"
-    " to 41 of 100 by itself, and screening finds a tenth of these",
+    " by itself, and screening finds little of that",
     "digits, hardened: attacks of least norm, within the size: refused or suspect": "rows that are"
     " moved little lie where the model itself is unsure, as honest ones do",
     "Fashion-MNIST, plain: undetected, best attack within .1": _UNION,
