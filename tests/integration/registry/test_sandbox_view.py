@@ -95,7 +95,7 @@ def test_code_that_is_found_by_the_path_alone_is_imported(tmp_path: Path) -> Non
     code = tmp_path / "code"
     for name in ("sealgate", "registry"):
         shutil.copytree(ROOT / name, code / name)
-    for name in ("inference", "publishing"):
+    for name in ("inference", "inference/runtime", "publishing"):
         (code / name).mkdir()
         shutil.copy(ROOT / name / "__init__.py", code / name)
     shutil.copy(Path(hostile_tasks.__file__), code / "publishing" / "tasks.py")
