@@ -16,9 +16,8 @@ from console.views import Console
 from sealgate.cli.context import state_folder
 from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup
-from sealgate.open_files import raise_file_limit
-from sealgate.process_end import on_hangup
 from sealgate.process_log import configure
+from sealgate.service_process import on_hangup, raise_file_limit
 from sealgate.setup.credentials import mint_token
 from sealgate.setup.people import SIGN_IN, write_link
 from sealgate.trust.keys.certificate_identity import thumbprint

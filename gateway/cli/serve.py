@@ -15,9 +15,8 @@ from inference.server.config import EngineConfig
 from sealgate.cli.context import state_folder
 from sealgate.cli.main import PluginGroup
 from sealgate.cli.options import FILE
-from sealgate.open_files import raise_file_limit
-from sealgate.process_end import end_event
 from sealgate.process_log import configure
+from sealgate.service_process import end_event, raise_file_limit
 
 config_option = click.option(
     "--config", type=FILE, help="The configuration; default: STATE/gateway.toml."

@@ -20,11 +20,11 @@ from sealgate.cli.context import connected, profile, state_folder
 from sealgate.cli.options import EXISTING_FILE, EXISTING_FOLDER, FILE
 from sealgate.cli.output import ask_secret, json_option, show_fields
 from sealgate.private_keys import named_key, open_signer
-from sealgate.process_end import end_event
 from sealgate.process_log import configure
 from sealgate.promotion.documents import Governance
 from sealgate.remote import Profile
 from sealgate.remote.uploads import Uploader
+from sealgate.service_process import end_event
 
 if TYPE_CHECKING:
     from generation.publishing.builder import BuiltGenerator, GeneratorDescription

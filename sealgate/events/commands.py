@@ -11,8 +11,8 @@ from sealgate.events.config import EventsConfig
 from sealgate.events.process import EventsProcess, open_store
 from sealgate.events.store import Delivery, EventStore
 from sealgate.events.webhooks import new_secret
-from sealgate.process_end import end_event
 from sealgate.process_log import configure
+from sealgate.service_process import end_event
 from sealgate.trust.keys import write_private_file
 
 _COLUMNS = ("letter", "destination", "kind", "model", "time", "attempts", "error")

@@ -18,8 +18,8 @@ from sealgate.bounded_http import BoundedHandler, BoundedServer
 from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup, ask_secret
 from sealgate.private_keys import open_signer
-from sealgate.process_end import end_event
 from sealgate.reasons import SealgateError
+from sealgate.service_process import end_event
 from sealgate.settings import ConfigError, check_host_port, is_loopback, read_settings
 from sealgate.trust.transparency import note
 from sealgate.witness.service import LARGEST_BYTES, PATH, Witness, WitnessMemory, WitnessReply

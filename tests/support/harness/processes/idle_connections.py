@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from selectors import EVENT_READ, DefaultSelector
 
-from sealgate.open_files import raise_file_limit
+from sealgate.service_process import raise_file_limit
 
 _AT_ONCE = 16
 _SECONDS = 5.0

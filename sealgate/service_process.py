@@ -1,4 +1,4 @@
-"""Which signals end a process of ours, and what SIGHUP does.
+"""A process that serves: which signals end it, what SIGHUP does, and how many files it may open.
 
 SIGTERM and SIGINT have it end, once what is in progress is answered. SIGHUP reloads nothing:
 certificates, keys and policies are read again when they change, and other settings need a restart.
@@ -7,6 +7,7 @@ terminal it says that the terminal is gone, and ends the process like SIGTERM.
 """
 
 import logging
+import resource
 import signal
 import sys
 import threading
@@ -30,6 +31,12 @@ def on_hangup(end: Callable[[], object]) -> None:
         signal.signal(signal.SIGHUP, lambda *_: end())
     else:
         signal.signal(signal.SIGHUP, lambda *_: _stay())
+
+
+def raise_file_limit() -> None:
+    """Use all the file descriptors that this process may have, for files and connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _stay() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 CODE = """
 import logging
-from sealgate.process_end import end_event
+from sealgate.service_process import end_event
 logging.basicConfig(format="%(message)s")
 ending = end_event()
 print("waits", flush=True)
