@@ -7,6 +7,7 @@ request and a way to send (see `registry.sandbox.__main__`).
 """
 
 import contextlib
+import errno
 import functools
 import itertools
 import logging
@@ -138,7 +139,8 @@ class _Watch(threading.Thread):
 
     def stop(self) -> None:
         self._over.set()
-        self.join()
+        if self.ident is not None:
+            self.join()
 
 
 @contextmanager
@@ -156,7 +158,8 @@ def start(
     With `unsafe`, it starts also where this system cannot shut it in. Of our open files it has
     those of `descriptors`, under the same numbers. Its time, files and threads are looked at every
     `look` seconds. The time limit counts from its start, and so
-    includes the second that it may take to load its libraries.
+    includes the second that it may take to load its libraries. Raises OSError where it cannot be
+    started.
     """
     scratch = Path(tempfile.mkdtemp(prefix="sealgate-worker-"))
     try:
@@ -165,9 +168,9 @@ def start(
             handed.seek(0)
             process = _spawn(task, handed, scratch, limits, unsafe, descriptors)
         watch = _Watch(process, scratch, limits, look)
-        watch.start()
         with process:
             try:
+                _begin(watch)
                 answers = process.stdout
                 assert answers is not None  # noqa: S101 - it was started with a pipe
                 yield Worker(process, answers, watch)
@@ -199,6 +202,14 @@ def _spawn(
         pass_fds=tuple(descriptors),
         start_new_session=True,
     )
+
+
+def _begin(thread: threading.Thread) -> None:
+    """Raises OSError where no thread can be started."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
 
 
 def _environment(scratch: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -255,3 +256,24 @@ def test_a_worker_is_gone_when_its_caller_gives_up() -> None:
         assert worker.process.poll() is None
     assert worker.process.returncode == -signal.SIGKILL
     assert not [thread for thread in threading.enumerate() if thread.name == "worker-watch"]
+
+
+def test_a_worker_that_nobody_can_watch_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    class Started(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **given: Any) -> None:
+            super().__init__(*args, **given)
+            started.append(self)
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with (
+        pytest.raises(OSError, match="new thread"),
+        process.start("hostile_tasks:sleep", b"", SMALL),
+    ):
+        pass
+    assert [each.returncode for each in started] == [-signal.SIGKILL]
