@@ -40,7 +40,9 @@ _WORKERS = (Reason.WORKER_LIMIT, Reason.WORKER_FAILED, Reason.WORKER_FORBIDDEN)
 
 
 class TrialLoad:
-    """Safe for many threads. What a worker was ended for is not tried again by this process."""
+    """Safe for many threads. What a worker was ended for is not tried again by this process. A
+    worker that does not start says nothing of the version, so the next load tries again.
+    """
 
     def __init__(
         self, seconds: float = SECONDS, memory: int = 0, passed: Path | None = None
@@ -67,28 +69,31 @@ class TrialLoad:
         if refusal := self._refused.get(digest):
             raise SealgateError(refusal.reason, f"{refusal.detail}; it was tried before")
         try:
-            self._try(files)
+            self._try(digest, files)
         except SealgateError as refusal:
-            if refusal.reason in _WORKERS:
-                self._refused[digest] = refusal
             if refusal.reason is not Reason.GOLDEN_MISMATCH:
                 raise
-        self._passed[known] = None
-        self._save()
-
-    def _try(self, files: Mapping[str, bytes]) -> None:
-        request = safetensors_numpy.save(
-            {name: np.frombuffer(data, np.uint8) for name, data in files.items()}
-        )
-        limits = SandboxLimits(self._memory, scratch=_SCRATCH, seconds=math.ceil(self._seconds))
-        try:
-            with process.start(TASK, request, limits, unsafe=True) as worker:
-                worker.finish()
         except OSError as error:
             raise SealgateError(
                 Reason.WORKER_FAILED,
                 f"it cannot be started, which needs a folder for files: {error}",
             ) from error
+        self._passed[known] = None
+        self._save()
+
+    def _try(self, digest: str, files: Mapping[str, bytes]) -> None:
+        request = safetensors_numpy.save(
+            {name: np.frombuffer(data, np.uint8) for name, data in files.items()}
+        )
+        limits = SandboxLimits(self._memory, scratch=_SCRATCH, seconds=math.ceil(self._seconds))
+        with process.start(TASK, request, limits, unsafe=True) as worker:
+            try:
+                worker.finish()
+            except SealgateError as refusal:
+                # A worker says what confines it before it reads anything of the version.
+                if refusal.reason in _WORKERS and worker.missing is not None:
+                    self._refused[digest] = refusal
+                raise
 
     def _save(self) -> None:
         """Without the file the next start tries again: nothing else is lost."""

@@ -1,5 +1,7 @@
 """A version is loaded in a worker first: what takes all time or memory there is not loaded here."""
 
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -102,10 +104,24 @@ def test_a_version_that_is_none_is_refused_for_what_it_is() -> None:
         TrialLoad().check("sha256:1", BETTER | {RESPONSE: b"none"})
 
 
-def test_a_worker_that_does_not_start_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(*_: object, **__: object) -> None:
-        raise FileNotFoundError("no folder for files")
-
-    monkeypatch.setattr(process, "start", start)
+def test_a_version_is_tried_again_once_there_is_a_folder_for_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "later"
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    trial = TrialLoad()
     with refused(Reason.WORKER_FAILED):
-        TrialLoad().check("sha256:1", BETTER)
+        trial.check("sha256:1", BETTER)
+    folder.mkdir()
+    trial.check("sha256:1", BETTER)
+
+
+def test_a_version_is_tried_again_where_its_worker_ended_at_its_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial = TrialLoad()
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/bin/false")
+        with refused(Reason.WORKER_FAILED):
+            trial.check("sha256:1", BETTER)
+    trial.check("sha256:1", BETTER)
