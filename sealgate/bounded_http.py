@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import SplitResult
 
+from sealgate.bounded_connect import open_http
+
 SECONDS = 10.0
 _CONNECTIONS = 32
 # Connections that have been ended take a while to go.
@@ -154,12 +156,18 @@ class HttpExchange:
 
     def run(self) -> tuple[int, bytes]:
         """The status and the body. Raises OSError, http.client.HTTPException, ValueError."""
-        connection = self._connection()
+        end = time.monotonic() + self.seconds
+        host, port = self.parts.hostname or "", self.parts.port
+        # What is sent without TLS says so: https without a context has the system's authorities.
+        context = None
+        connection = http.client.HTTPConnection(host, port)
+        if self.parts.scheme != "http":
+            context = self.context or ssl.create_default_context()
+            connection = http.client.HTTPSConnection(host, port, context=context)
         try:
             with _ended_after(self.seconds, connection) as sockets:
-                self._connect(connection)
                 # A connection lets go of its socket once it has the head of a last answer.
-                sockets.append(connection.sock)
+                sockets.append(open_http(connection, context, end, self.addresses))
                 connection.request(self.method, self.target, self.body, dict(self.headers))
                 response = connection.getresponse()
                 data = response.read(self.largest + 1)
@@ -168,32 +176,6 @@ class HttpExchange:
                 return response.status, data
         finally:
             connection.close()
-
-    def _connect(self, connection: http.client.HTTPConnection) -> None:
-        if not self.addresses:
-            connection.connect()
-            return
-        end = time.monotonic() + self.seconds
-        for left, address in enumerate(self.addresses, 1 - len(self.addresses)):
-            try:
-                place, wait = (address, connection.port), end - time.monotonic()
-                connection.sock = socket.create_connection(place, timeout=max(wait, 0.001))
-                break
-            except OSError:
-                # There may be any number of addresses that nobody answers at.
-                if not left or time.monotonic() >= end:
-                    raise
-        connection.sock.settimeout(self.seconds)
-        if self.context is not None:
-            connection.sock = self.context.wrap_socket(
-                connection.sock, server_hostname=connection.host
-            )
-
-    def _connection(self) -> http.client.HTTPConnection:
-        host, port = self.parts.hostname or "", self.parts.port
-        if self.parts.scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=self.seconds)
-        return http.client.HTTPSConnection(host, port, timeout=self.seconds, context=self.context)
 
 
 @contextmanager

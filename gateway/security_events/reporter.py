@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import platform
-import socket
 import ssl
 import threading
 import time
@@ -27,6 +26,7 @@ from typing import Final, Protocol
 
 from gateway.security_events.kinds import EventKind, SecurityEvent, Severity
 from gateway.security_events.ocsf import CountedEvent, EventGroups, ocsf
+from sealgate.bounded_connect import connect
 from sealgate.settings import ConfigError, check_host_port
 from sealgate.trust.times import format_micros
 
@@ -168,9 +168,10 @@ class SyslogSink:
         if self._connection is not None and _has_ended(self._connection):
             self.close()
         if self._connection is None:
-            plain = socket.create_connection(self._place, _SECONDS)
+            plain = connect(*self._place, time.monotonic() + _SECONDS)
             try:
                 self._connection = self._tls.wrap_socket(plain, server_hostname=self._place[0])
+                self._connection.settimeout(_SECONDS)
             except OSError:
                 plain.close()
                 raise

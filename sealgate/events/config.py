@@ -7,13 +7,14 @@ name that means something else a moment later changes nothing.
 
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 from urllib.parse import urlsplit
 
+from sealgate.bounded_connect import Resolve
 from sealgate.events.cloud_events import KINDS
 from sealgate.process_log import LogSettings
 from sealgate.reasons import SealgateError
@@ -22,7 +23,6 @@ from sealgate.trust.fields import check_name
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-Resolve: TypeAlias = Callable[..., Sequence[Any]]
 
 # Where clouds tell their machines credentials; some are otherwise public, or in private networks
 # that an operator has reason to name. So each must be named by itself.
@@ -66,6 +66,9 @@ def checked_addresses(
     for address in addresses:
         if reason := refused(ipaddress.ip_address(address), named, loopback=loopback):
             raise AddressRefused(f"{host} is {address}: {reason}")
+    if not addresses:
+        # Nothing was checked, so nothing may be connected to.
+        raise OSError("the name has no address")
     return addresses
 
 

@@ -7,11 +7,13 @@ import hmac
 import http.client
 import secrets
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sealgate.bounded_connect import Resolve, look_up
 from sealgate.bounded_http import HttpExchange
 from sealgate.events.cloud_events import CLOUDEVENTS_TYPE, Format
 from sealgate.events.config import (
@@ -19,7 +21,6 @@ from sealgate.events.config import (
     DestinationSettings,
     EventsConfig,
     Network,
-    Resolve,
     checked_addresses,
 )
 from sealgate.events.store import Delivery
@@ -115,13 +116,18 @@ class Webhook:
         return self.settings.name
 
     def send(self, delivery: Delivery) -> None:
-        """Make one attempt. Raises NotDelivered, which quotes nothing secret."""
+        """Make one attempt, within `timeout`. Raises NotDelivered, which quotes nothing secret."""
+        end = time.monotonic() + self.timeout
         body = self.format.body(delivery.body)
         parts = urlsplit(self.url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         try:
             addresses = checked_addresses(
-                host, port, self.named, loopback=self.settings.loopback, resolve=self.resolve
+                host,
+                port,
+                self.named,
+                loopback=self.settings.loopback,
+                resolve=lambda host, port, **_: look_up(host, port, end, self.resolve),
             )
             exchange = HttpExchange(
                 parts,
@@ -129,7 +135,7 @@ class Webhook:
                 "POST",
                 (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
                 _LARGEST_ANSWER,
-                self.timeout,
+                max(end - time.monotonic(), 0.0),
                 self._headers(delivery.id, body),
                 body,
                 addresses,

@@ -44,6 +44,7 @@ _FETCHES = {
     "gateway/cosigning/updates.py",
     "inference/backends/openai/client.py",
     "sealgate/events/webhooks.py",
+    "sealgate/bounded_connect.py",
     "sealgate/bounded_http.py",
     "training/federated/entry.py",
 }

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from inference.backends.remote.messages import OnEnd
+from sealgate.bounded_connect import open_http
 from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class OpenAiServer:
         Raises: ENGINE_UNAVAILABLE if the server is unreachable, refuses, breaks off or reports an
         error; QUEUE_FULL if it says that it is overloaded; DEADLINE_TOO_SHORT.
         """
-        connection, ended = self._connection(deadline), False
+        connection, ended = self._connection(), False
 
         def end() -> None:
             nonlocal ended
@@ -61,9 +62,8 @@ class OpenAiServer:
                 socket.socket.shutdown(plain, socket.SHUT_RDWR)
 
         try:
-            connection.connect()
             # A connection lets go of its socket once it has the head of a last answer.
-            plain = connection.sock
+            plain = self._connected(connection, deadline)
             on_end(end)
             with _ended_at(deadline, end):
                 yield from self._events(connection, plain, document, deadline)
@@ -77,14 +77,17 @@ class OpenAiServer:
         finally:
             connection.close()
 
-    def _connection(self, deadline: float) -> HTTPConnection:
-        seconds = min(_CONNECT_SECONDS, deadline - time.monotonic())
-        if seconds <= 0:
-            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
+    def _connection(self) -> HTTPConnection:
         host, port = self.base.hostname or "", self.base.port
         if self.context is None:
-            return HTTPConnection(host, port, timeout=seconds)
-        return HTTPSConnection(host, port, timeout=seconds, context=self.context)
+            return HTTPConnection(host, port)
+        return HTTPSConnection(host, port, context=self.context)
+
+    def _connected(self, connection: HTTPConnection, deadline: float) -> socket.socket:
+        now = time.monotonic()
+        if now >= deadline:
+            raise SealgateError(Reason.DEADLINE_TOO_SHORT, "before its run")
+        return open_http(connection, self.context, min(deadline, now + _CONNECT_SECONDS))
 
     def _events(
         self,

@@ -1,6 +1,7 @@
 """One exchange takes no longer than it may, however many addresses a name has."""
 
 import socket
+import threading
 import time
 from urllib.parse import urlsplit
 
@@ -27,3 +28,21 @@ def test_many_addresses_that_do_not_answer_share_the_time(monkeypatch: pytest.Mo
         exchange.run()
     assert len(tried) <= 5
     assert tried == sorted(tried, reverse=True)
+
+
+def test_a_name_server_that_does_not_answer_ends_the_exchange(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released, answered = threading.Event(), []
+
+    def silent(*_: object, **__: object) -> list[object]:
+        released.wait(30)
+        answered.append(None)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    exchange = HttpExchange(urlsplit("http://issuer.example.org/"), None, "GET", "/", 100, 0.1)
+    with pytest.raises(TimeoutError):
+        exchange.run()
+    assert not answered
+    released.set()

@@ -45,3 +45,22 @@ def test_a_slow_server_is_waited_for_until_the_deadline(first: bytes) -> None:
         thread.join()
     assert found.value.reason is Reason.DEADLINE_TOO_SHORT
     assert took < 50
+
+
+def test_a_name_server_that_does_not_answer_is_waited_for_until_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over, answered = threading.Event(), []
+
+    def silent(*_: object, **__: object) -> list[object]:
+        over.wait(60)
+        answered.append(None)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    server = OpenAiServer(urlsplit("http://models.example.org/v1"), "", None)
+    with pytest.raises(SealgateError) as found:
+        list(server.chat({}, time.monotonic() + 0.1, lambda _: None))
+    assert found.value.reason is Reason.DEADLINE_TOO_SHORT
+    assert not answered
+    over.set()
