@@ -10,17 +10,21 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import OAuth2Client
-from httpx2 import HTTPError
+from httpx2 import BaseTransport, HTTPError, Request, Response, TransportError
 
 from console.config import OidcSettings
+from sealgate.bounded_http import HttpExchange
 from sealgate.settings import ConfigError
 
 _SECONDS = 10.0
+_LARGEST_ANSWER = 256 * 1024
 _ALGORITHMS = ["ES256", "EdDSA", "RS256"]
 _LEEWAY = 10
 _LOGIN_SECONDS = 600.0
@@ -124,7 +128,7 @@ class OidcSignIn:
                     metadata["token_endpoint"], code=query["code"], code_verifier=begun.verifier
                 )
                 keys = self._get(client, metadata["jwks_uri"])
-        except (HTTPError, AuthlibBaseError, ValueError) as error:
+        except (HTTPError, AuthlibBaseError, ValueError, RecursionError) as error:
             raise SignInFailed("the provider did not accept the sign-in") from error
         # 4.
         claims = self._read(tokens.get("id_token", ""), keys, self._settings.client_id)
@@ -165,7 +169,7 @@ class OidcSignIn:
         try:
             place = f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration"
             found = client.request("GET", place, withhold_token=True).raise_for_status().json()
-        except (HTTPError, ValueError) as error:
+        except (HTTPError, ValueError, RecursionError) as error:
             raise SignInFailed("the provider cannot be reached") from error
         wanted = ("authorization_endpoint", "token_endpoint", "jwks_uri")
         found = found if isinstance(found, dict) else {}
@@ -182,7 +186,7 @@ class OidcSignIn:
     def _get(self, client: OAuth2Client, place: str) -> jwt.PyJWKSet:
         try:
             document = client.request("GET", place, withhold_token=True).raise_for_status().json()
-            return jwt.PyJWKSet.from_dict(document)
+            return jwt.PyJWKSet.from_dict(document if isinstance(document, dict) else {})
         except jwt.PyJWTError as error:
             raise SignInFailed("the provider has no usable keys") from error
 
@@ -195,11 +199,44 @@ class OidcSignIn:
             scope=self._settings.scope,
             redirect_uri=self._redirect,
             code_challenge_method="S256",
-            verify=self._tls,
-            timeout=_SECONDS,
+            transport=BoundedTransport(self._tls),
             trust_env=False,
             follow_redirects=False,
         )
+
+
+class BoundedTransport(BaseTransport):
+    """Requests to the provider, each of ten seconds in all and with 256 KiB of answer at most.
+
+    Answers are not decompressed, and their headers are left out.
+    """
+
+    def __init__(
+        self, context: ssl.SSLContext, seconds: float = _SECONDS, largest: int = _LARGEST_ANSWER
+    ) -> None:
+        self._context = context
+        self._seconds = seconds
+        self._largest = largest
+
+    def handle_request(self, request: Request) -> Response:
+        """Raises: TransportError."""
+        exchange = HttpExchange(
+            urlsplit(str(request.url)),
+            self._context,
+            request.method,
+            request.url.raw_path.decode(),
+            self._largest,
+            self._seconds,
+            {**request.headers, "accept-encoding": "identity", "connection": "close"},
+            request.read() or None,
+        )
+        try:
+            status, body = exchange.run()
+        except (OSError, HTTPException, ValueError) as error:
+            raise TransportError(type(error).__name__) from error
+        if len(body) > self._largest:
+            raise TransportError("the answer is too large")
+        return Response(status, content=body)
 
 
 def _key(keys: jwt.PyJWKSet, kid: str | None) -> jwt.PyJWK:

@@ -36,6 +36,8 @@ class OidcProvider:
         self.access_token: dict[str, Any] = {}
         # What its description says otherwise.
         self.described: dict[str, Any] = {}
+        # Bytes that it sends for a path instead, as gzip.
+        self.raw: dict[str, bytes] = {}
         self.asked: list[dict[str, str]] = []
         self._codes: dict[str, dict[str, str]] = {}
         authority = CertificateAuthority("providers", datetime.now(UTC), timedelta(days=1))
@@ -117,6 +119,9 @@ def _handler(owner: OidcProvider) -> type[BaseHTTPRequestHandler]:
                 self.send_header("content-length", "0")
                 self.end_headers()
                 return
+            if parts.path in owner.raw:
+                self._send(200, owner.raw[parts.path], "gzip")
+                return
             self._answer(owner.documents().get(parts.path))
 
         def do_POST(self) -> None:
@@ -127,8 +132,12 @@ def _handler(owner: OidcProvider) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, document: dict[str, Any] | None) -> None:
             data = json.dumps(document or {"error": "invalid_grant"}).encode()
-            self.send_response(400 if document is None else 200)
+            self._send(400 if document is None else 200, data, "identity")
+
+        def _send(self, status: int, data: bytes, encoding: str) -> None:
+            self.send_response(status)
             self.send_header("content-type", "application/json")
+            self.send_header("content-encoding", encoding)
             self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

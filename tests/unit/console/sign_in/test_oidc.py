@@ -1,5 +1,7 @@
 """Signing in at a provider: what is accepted, and why anything else is not."""
 
+import gzip
+import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +30,7 @@ def server(tmp_path_factory, authority):
 @pytest.fixture
 def provider(server) -> OidcProvider:
     server.subject, server.id_token, server.access_token = "admin", {}, {}
+    server.raw = {}
     return server
 
 
@@ -113,6 +116,30 @@ def test_an_answer_that_was_changed_is_refused(provider, make, changes, says):
     query = {**provider.visit(url), **changes}
     query = {name: value for name, value in query.items() if value is not None}
     assert says in refused(sign_in, number, query)
+
+
+DESCRIPTION = "/.well-known/openid-configuration"
+NESTED = b"[" * 100_000
+
+
+def test_a_description_without_measure_is_refused(provider, make):
+    described = json.dumps(provider.documents()[DESCRIPTION]).encode()
+    compressed = gzip.compress(described)
+    for answer in (b" " * 300_000 + described, compressed, NESTED, b"[]", b"null"):
+        provider.raw = {DESCRIPTION: answer}
+        with pytest.raises(SignInFailed):
+            make().begin()
+    provider.raw = {DESCRIPTION: described}
+    make().begin()
+
+
+@pytest.mark.parametrize("keys", [NESTED, b"[]", b"null", b"1", b'{"keys": 1}', b'{"keys": [1]}'])
+def test_keys_of_another_form_are_refused(provider, make, keys):
+    sign_in = make()
+    url, number = sign_in.begin()
+    query = provider.visit(url)
+    provider.raw = {"/keys": keys}
+    refused(sign_in, number, query)
 
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
