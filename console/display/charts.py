@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from console.display.formats import count, percent, plain
+from console.display.formats import count, percent, plain, visible
 
 WIDTH = 480
 _ROW, _LABEL, _VALUE = 28, 140, 72
@@ -33,11 +33,17 @@ class Bar:
     def total(self) -> float:
         return sum(value for _, value in self.parts)
 
+    def visible(self) -> "Bar":
+        """The same with names that hide nothing: a page does not see to text within `Markup`."""
+        named = tuple((visible(name), value) for name, value in self.parts)
+        return Bar(visible(self.label), named)
+
 
 def bars(title: str, rows: Sequence[Bar], *, shares: bool = False) -> Markup:
     """Horizontal bars on one scale, up to the longest, or to the whole where they are `shares`; the
     parts have a legend.
     """
+    title, rows = visible(title), [row.visible() for row in rows]
     write = percent if shares else _number
     most = 1.0 if shares else max((row.total for row in rows), default=0.0) or 1.0
     names = [name for name, _ in rows[0].parts] if rows else []
@@ -113,7 +119,8 @@ def lines(
     title: str, times: Sequence[float], drawn: Sequence[Line], limit: float | None = None
 ) -> Markup:
     """Lines over `times`, seconds since 1970, on a scale from 0; `limit` is drawn across."""
-    shown = list(drawn[:MOST_LINES])
+    title = visible(title)
+    shown = [Line(visible(line.name), line.values) for line in drawn[:MOST_LINES]]
     known = [value for line in shown for value in line.values if value is not None]
     most = max([*known, limit or 0.0]) or 1.0
     told = "; ".join(f"{line.name}: {_told(line)}" for line in shown)

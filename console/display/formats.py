@@ -34,7 +34,7 @@ def time(text: str | datetime) -> Markup:
     """A UTC time; the page's script adds the reader's own time beside it."""
     if not text:
         return Markup("—")
-    written = format_time(text) if isinstance(text, datetime) else text
+    written = format_time(text) if isinstance(text, datetime) else visible(text)
     shown = f"{written[:10]} {written[11:19]}"
     return Markup('<time datetime="{}">{}&nbsp;UTC</time>').format(written, shown)
 
@@ -46,6 +46,7 @@ def moment(seconds: float) -> Markup:
 
 def digest(text: str) -> Markup:
     """The beginning of a digest; whole for those who point at it, copy it or hear it."""
+    text = visible(text)
     algorithm, _, value = text.rpartition(":")
     if len(value) <= _SHORT:
         return Markup("<code>{}</code>").format(text)

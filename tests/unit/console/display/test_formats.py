@@ -1,6 +1,6 @@
 import pytest
 
-from console.display.charts import Bar, bars
+from console.display.charts import Bar, Line, bars, lines
 from console.display.formats import (
     browser,
     count,
@@ -36,6 +36,16 @@ def test_a_digest_is_short_with_the_whole_beside_it():
 def test_times_and_digests_escape_what_others_wrote():
     assert "<script>" not in time("<script>alert(1)</script>")
     assert "<script>" not in digest("<script>alert(1)</script>" * 4)
+
+
+def test_markup_hides_nothing_that_others_wrote():
+    hidden = "a\u202egnp"
+    chart = lines(hidden, [0, 1], [Line(hidden, (1, 2)), Line("b", (1, 2))])
+    bar = bars(hidden, [Bar(hidden, ((hidden, 4000.0), ("b", 1.0)))])
+    for shown in (time(hidden), digest(hidden), digest(hidden * 4), chart, bar):
+        assert "\u202e" not in shown
+        assert "a\\u202e" in shown
+    assert "4\u202f000" in bar
 
 
 def test_a_time_is_utc_and_can_be_read_by_scripts():
