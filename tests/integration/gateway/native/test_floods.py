@@ -28,6 +28,8 @@ from tests.support.harness.native_front import (
     until,
 )
 
+DATA, PRIORITY, UNKNOWN = 0, 2, 0x50
+
 
 def sent(connection: Http2, pieces: Iterator[bytes], most: int) -> int:
     """How many pieces the server took before it closed."""
@@ -80,12 +82,41 @@ def continuations(connection: Http2) -> Iterator[bytes]:
         yield frame(CONTINUATION, 0, stream) * 10
 
 
+def priorities(connection: Http2) -> Iterator[bytes]:
+    while True:
+        yield frame(PRIORITY, 0, 1, bytes([0, 0, 0, 3, 16])) * 100
+
+
+def unknown_frames() -> Iterator[bytes]:
+    while True:
+        yield frame(UNKNOWN, 0, 0) * 100
+
+
+def small_windows(connection: Http2) -> Iterator[bytes]:
+    """Each lets one byte more be sent, of which there is none."""
+    stream, head = connection.opened(INFER)
+    yield head
+    while True:
+        yield frame(WINDOW_UPDATE, 0, stream, (1).to_bytes(4)) * 100
+
+
+def empty_data(connection: Http2) -> Iterator[bytes]:
+    stream, head = connection.opened(INFER)
+    yield head
+    while True:
+        yield frame(DATA, 0, stream) * 100
+
+
 FLOODS = {
     "pings": lambda connection: pings(),
     "settings": lambda connection: settings(),
     "rapid resets": rapid_resets,
     "made resets": made_resets,
     "continuations": continuations,
+    "priorities": priorities,
+    "unknown frames": lambda connection: unknown_frames(),
+    "small windows": small_windows,
+    "empty data": empty_data,
 }
 
 
