@@ -145,7 +145,8 @@ _HINTS = {
 
 class HelpfulGroup(click.Group):
     """Turns refusals, of our own checks and of the gateway's, into errors with a reason, and wrong
-    configurations into errors that say what to change.
+    configurations into errors that say what to change. What is nested too deep or too large to be
+    read is an error, too.
     """
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -162,6 +163,9 @@ class HelpfulGroup(click.Group):
                 detail = reason_name_of(error) if unknown else ""
                 raise _failure(reason, detail, facts_of(error)) from error
             raise click.ClickException(printable(_unexplained(error))) from error
+        except (RecursionError, MemoryError) as error:
+            kind = "is nested too deep" if isinstance(error, RecursionError) else "is too large"
+            raise click.ClickException(f"what was given or received {kind}") from error
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise

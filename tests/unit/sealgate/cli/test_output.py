@@ -89,3 +89,16 @@ def test_a_wrong_configuration_ends_a_command_with_what_to_change() -> None:
     commands = HelpfulGroup("sealgate", commands=[click.Command("start", callback=start)])
     done = CliRunner().invoke(commands, ["start"])
     assert (done.exit_code, done.output) == (1, "Error: [listen] port must be positive\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [(RecursionError(), "is nested too deep"), (MemoryError(), "is too large")],
+)
+def test_a_file_without_measure_ends_a_command_with_an_error(error: Exception, says: str) -> None:
+    def read() -> None:
+        raise error
+
+    commands = HelpfulGroup("sealgate", commands=[click.Command("read", callback=read)])
+    done = CliRunner().invoke(commands, ["read"])
+    assert (done.exit_code, done.output) == (1, f"Error: what was given or received {says}\n")

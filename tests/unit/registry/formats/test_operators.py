@@ -1,0 +1,45 @@
+"""Operators whose runs nobody could foresee from a trial are refused, wherever they stand."""
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from registry.formats.format_check import check_file
+from sealgate.reasons import Reason
+from tests.support.builders.documents.people import refused
+
+_INPUT = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])
+_OUTPUT = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])
+REFUSED = (
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Bernoulli",
+    "Multinomial",
+    "StringConcat",
+)
+
+
+def model(node: onnx.NodeProto) -> bytes:
+    graph = helper.make_graph([node], "g", [_INPUT], [_OUTPUT])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    return bytes(made.SerializeToString())
+
+
+def branch(node: onnx.NodeProto) -> onnx.NodeProto:
+    inner = helper.make_graph([node], "inner", [], [_OUTPUT])
+    return helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
+
+
+@pytest.mark.parametrize("operator", REFUSED)
+def test_an_operator_that_draws_or_joins_texts_is_refused(operator: str) -> None:
+    node = helper.make_node(operator, ["x"], ["y"])
+    for data in (model(node), model(branch(node))):
+        with refused(Reason.FORMAT_REFUSED):
+            check_file("model.onnx", data)
+
+
+def test_a_tensor_of_such_a_name_is_accepted() -> None:
+    node = helper.make_node("Identity", ["x"], ["y"], name="RandomNormal")
+    check_file("model.onnx", model(node))
