@@ -4,35 +4,28 @@
      "data": {"name", "license"},
      "input": {"name", "datatype": "FP32", "shape": [-1, ...]},
      "output": {"name", "datatype": "FP32", "shape": [-1, C]},
-     "labels": [C texts], "domain": {"min", "max"}, "screening": {"eps"}, "precision": "float32",
+     "labels": [C texts], "domain": {"min", "max"}, "precision": "float32",
+     "screening": {...} (inference.model.screening_section),
      "batching": {...} (inference.batching.limits),
      "scaling": {"offset": [...], "scale": [...]},
      "columns": [...] (inference.model.columns), "answer": {...} (inference.model.decisions)}
 
 A text model takes tokens through one of two inputs and has no `domain`. `tokens` says how texts
-are represented (inference.text.tokens), and `screening.eps` is in units of the word embeddings:
+are represented (inference.text.tokens):
 
     "input": {"name": "input_ids", "datatype": "INT64", "shape": [-1, -1]}, with `attention_mask`
              as a second input; or {"name", "datatype": "BYTES", "shape": [-1] or [-1, 1]}: UTF-8
              text, which the version's tokenizer.json splits into tokens
     "tokens": {"vocabulary", "buckets": [...], "overlong": "truncate" or "refuse", "text_bytes"}
 
-Verdicts of a text model do not block, unless `screening` has "blocks": true (ADR 17).
-
-`screening.eps` is the small step with which the model's response is measured, not the size of an
-attack. If `screening` has "units": "columns", steps and attacks are shares of each column's own
-range, which all columns then state; otherwise they are in the units of the rows. With "response":
-"differences", the response is measured by finite differences, since the model has no gradient.
-"image": [height, width] says that rows are images, channel by channel, also where a row is one
-vector: publishing then shows the detector how a camera or scanner changes them. `precision` is
-"float32" where nothing was quantized.
+`precision` is "float32" if nothing was quantized, and otherwise absent.
 
 `scaling` may be absent. It says how a raw measurement became an input: (raw - offset) / scale,
 clipped to the domain, with one number for all elements of a row or one for each. The gateway does
-not apply it. `columns` may be absent; it describes the places of one-dimensional rows. `answer` is
-there for models that predict numbers or several labels; `labels` then name the answer's elements.
-`inputs` is there for models that take several tensors, or others than FP32: `input` then is the row
-that the gateway makes of them (inference.model.request_tensors), which has columns.
+not apply it. `columns` may be absent; it describes the places of one-dimensional rows. A model that
+predicts numbers or several labels has `answer`, and its `labels` name the answer's elements. A
+model that takes several tensors, or other types than FP32, has `inputs`; its `input` is the row
+that the gateway makes of them (inference.model.request_tensors), and that row has `columns`.
 """
 
 import json
@@ -54,6 +47,7 @@ from inference.model.request_tensors import (
     TensorSpec,
     decode_tensors,
 )
+from inference.model.screening_section import ScreeningSection
 from inference.runtime import response_contract
 from inference.text.tokens import TokenRules
 from sealgate.reasons import Reason
@@ -64,7 +58,6 @@ from sealgate.trust.receipts.answer_entry import FLOAT32, INT8
 CLASSES = Classes()
 
 TYPE = "sealgate/model/v1"
-_BY_COLUMN, _DIFFERENCES = "columns", "differences"
 _REQUIRED = (
     "name",
     "description",
@@ -117,11 +110,10 @@ class InputScaling:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The whole document, checked; `table` holds the rules for rows, if columns are stated.
+    """The whole document, checked. `table` has the rules for rows, if columns are stated.
 
-    If `relative`, steps are shares of each column's range. If not `quantized`, it answers in
-    float32. If `differences`, screening knows no gradient. `image` is the height and width of rows
-    that are images.
+    If not `quantized`, the model answers in float32. `eps`, `blocks`, `relative`, `differences` and
+    `image` are the fields of `ScreeningSection`.
     """
 
     name: str
@@ -191,14 +183,14 @@ class ModelConfig:
             raise fields.malformed("steps in units of columns are at most 1 and need columns")
 
     def _holds_images(self, elements: int) -> bool:
-        """Whether the pixels of each image lie one behind the other: channels come first."""
+        """Whether the pixels of each image are contiguous: channels come first."""
         size = math.prod(self.image or ())
         inner = accumulate(reversed(self.input.row), operator.mul)
         return elements % size == 0 and (len(self.input.row) == 1 or size in inner)
 
     @property
     def arithmetic(self) -> str:
-        """What it answers in, as records say it."""
+        """The arithmetic of its answers, as audit records name it."""
         return INT8 if self.quantized else FLOAT32
 
     @property
@@ -208,7 +200,7 @@ class ModelConfig:
 
     @property
     def inputs(self) -> tuple[TensorSpec | RequestTensor, ...]:
-        """The tensors of a request: the input and, with token ids, their mask; or several."""
+        """The tensors of a request: `tensors` if stated, else the input, with a mask for tokens."""
         if self.tensors:
             return self.tensors
         if self.input.datatype != INT64:
@@ -217,6 +209,9 @@ class ModelConfig:
 
     def encode(self) -> bytes:
         """Return the canonical JSON document."""
+        screening = ScreeningSection(
+            self.eps, self.blocks, self.relative, self.differences, self.image
+        )
         value: dict[str, Any] = {
             "type": TYPE,
             "name": self.name,
@@ -226,21 +221,13 @@ class ModelConfig:
             "input": self.input.encode(),
             "output": self.output.encode(),
             "labels": list(self.labels),
-            "screening": {"eps": self.eps},
+            "screening": screening.encode(self.tokens is not None),
             "batching": self.batching.encode(),
         }
         if self.tokens is None:
             value["domain"] = {"min": self.domain.min, "max": self.domain.max}
         else:
             value["tokens"] = self.tokens.encode()
-            if self.blocks:
-                value["screening"]["blocks"] = True
-        if self.relative:
-            value["screening"]["units"] = _BY_COLUMN
-        if self.differences:
-            value["screening"]["response"] = _DIFFERENCES
-        if self.image is not None:
-            value["screening"]["image"] = list(self.image)
         if not self.quantized:
             value["precision"] = FLOAT32
         if self.scaling is not None:
@@ -268,7 +255,7 @@ class ModelConfig:
     def read(cls, data: bytes) -> "ModelConfig":
         """Read a document that a person wrote: any layout of JSON, the same fields.
 
-        For a source folder only: a version's file is what `encode` makes of it.
+        For source folders only: a version's file has the bytes that `encode` returns.
         Raises SealgateError(DOCUMENT_MALFORMED).
         """
         try:
@@ -284,7 +271,7 @@ def _config(value: Any) -> ModelConfig:
     kind = "tokens" if text else "domain"
     stated = [name for name in _OPTIONAL if name in given]
     top = fields.record(value, (*_REQUIRED, kind, *stated), TYPE)
-    eps, blocks, stated_words, image = _screening(top["screening"], text)
+    screening = ScreeningSection.decode(top["screening"], text)
     if top.get("precision", FLOAT32) != FLOAT32:
         raise fields.malformed('"precision" is stated only if it is float32')
     return ModelConfig(
@@ -296,43 +283,19 @@ def _config(value: Any) -> ModelConfig:
         output=TensorSpec.decode(top["output"]),
         labels=fields.texts(top["labels"]),
         domain=UNBOUNDED if text else _domain(top["domain"]),
-        eps=eps,
+        eps=screening.eps,
         batching=Batching.decode(top["batching"]),
         scaling=_input_scaling(top["scaling"]) if "scaling" in stated else None,
         tokens=TokenRules.decode(top["tokens"]) if text else None,
-        blocks=blocks,
+        blocks=screening.blocks,
         columns=decode_columns(top["columns"]) if "columns" in stated else (),
-        relative="units" in stated_words,
-        differences="response" in stated_words,
+        relative=screening.relative,
+        differences=screening.differences,
         quantized="precision" not in stated,
-        image=image,
+        image=screening.image,
         decision=decode_decision(top["answer"]) if "answer" in stated else CLASSES,
         tensors=decode_tensors(top["inputs"]) if "inputs" in stated else (),
     )
-
-
-def _screening(
-    value: Any, text: bool
-) -> tuple[float, bool, frozenset[str], tuple[int, int] | None]:
-    """The step; whether verdicts may block, for a text model only if stated; which other words are
-    stated; and the size of images.
-    """
-    words = {"blocks": True} if text else {"units": _BY_COLUMN, "response": _DIFFERENCES}
-    given = value if isinstance(value, dict) else {}
-    stated, sizes = [word for word in words if word in given], ("image",) * ("image" in given)
-    item = fields.record(value, ("eps", *stated, *sizes))
-    for word in stated:
-        if item[word] != words[word] or type(item[word]) is not type(words[word]):
-            raise fields.malformed(f'"{word}" is stated only if it is not the default')
-    blocks = "blocks" in stated or not text
-    return number(item["eps"]), blocks, frozenset(stated), _image(item) if sizes else None
-
-
-def _image(item: dict[str, Any]) -> tuple[int, int]:
-    sizes = [fields.integer(size, least=2) for size in fields.items(item["image"])]
-    if len(sizes) != 2:
-        raise fields.malformed("an image has a height and a width")
-    return sizes[0], sizes[1]
 
 
 def _data(value: Any) -> TrainingDataInfo:
