@@ -1,6 +1,6 @@
-"""The section `columns` of `model.json`, and the rules for a table's rows that follow from it.
+"""The section `columns` of `model.json`, and the rules that it sets for a table's rows.
 
-It has one object for each place of a row, in order:
+The section has one object for each place of a row, in order:
 
     {"name": "duration", "step": 1, "min": 4, "max": 72}     a number
     {"name": "age", "immutable": true}                       a number that a caller cannot change
@@ -8,14 +8,14 @@ It has one object for each place of a row, in order:
 
 `step`, `min` and `max` are in the units of the measurement, before `scaling`; without scaling, in
 the units of the rows as sent. `step` is the distance between possible values: values, `min` and
-`max` are multiples of it. If it is absent or 0, any value is possible. A range lies within the
-domain. A word's place holds 0 or 1, and at most one place of a column is 1. `immutable` marks what
-a caller cannot choose, such as an age on record; a request does not show this.
+`max` are multiples of it. If it is absent or 0, any value is possible. A range must be within the
+domain. The place of a word is 0 or 1, and at most one place of a column is 1. `immutable` marks a
+value that a caller cannot choose, such as an age on record; a request does not show this.
 
-An attack that nobody could send does not count, and a detector that is fitted on such attacks
-learns what it will never see. So a number that a caller may change moves within its range and in
-its steps. Every other place stays as it is, bit for bit, and words are not exchanged: a gradient
-describes small changes, and a word has none.
+Simulated attacks make only rows that a caller could send: others do not count, and a detector that
+is fitted on them learns what it will never see. So a number that a caller may change moves within
+its range and in its steps. Every other place keeps its exact bits. Words are not exchanged, because
+attacks follow a gradient: it describes small changes, and a word has none.
 """
 
 import math
@@ -48,7 +48,7 @@ _LONGEST = 128
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What one place of a row holds: a number of the column `name`, or its `word`, one-hot.
+    """One place of a row: the number of the column `name`, or one of its words, one-hot.
 
     A `step` of 0 and bounds of None mean "not stated".
     """
@@ -79,7 +79,7 @@ class Column:
         return self.word is None
 
     def encode(self) -> dict[str, Any]:
-        """The object of the section, without what is not stated."""
+        """The column's JSON object, without unstated fields."""
         value: dict[str, Any] = {"name": self.name}
         if self.word is not None:
             value["word"] = self.word
@@ -106,7 +106,7 @@ class Column:
         )
 
     def said(self) -> str:
-        """For people: what a number may be."""
+        """The values that a number may have, for people."""
         parts = [] if self.min is None else [f"from {self.min:.10g}"]
         parts += [] if self.max is None else [f"to {self.max:.10g}"]
         parts += [f"in steps of {self.step:.10g}"] if self.step else []
@@ -122,7 +122,7 @@ def decode_columns(value: Any) -> tuple[Column, ...]:
 
 def check_names(columns: Sequence[Column]) -> None:
     """Check that each name is one number or several distinct words, all immutable or none; and that
-    a caller can change at least one number, since nothing could attack the table otherwise.
+    a caller can change at least one number, because otherwise no attack could be simulated.
     """
     numbers = fields.unique([column.name for column in columns if column.is_number])
     words = [column for column in columns if not column.is_number]
@@ -142,11 +142,11 @@ def describe_columns(columns: Sequence[Column]) -> dict[str, str]:
     for column in columns:
         if column.word is not None:
             words.setdefault(column.name, []).append(column.word)
-    told = {}
+    described = {}
     for column in columns:
-        holds = column.said() if column.is_number else f"one of {', '.join(words[column.name])}"
-        told[column.name] = f"{holds}; immutable" if column.immutable else holds
-    return told
+        values = column.said() if column.is_number else f"one of {', '.join(words[column.name])}"
+        described[column.name] = f"{values}; immutable" if column.immutable else values
+    return described
 
 
 Rows = npt.NDArray[np.float32]
@@ -154,10 +154,10 @@ Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 
-# Whoever scales in float32 rounds what is subtracted, the difference and the quotient, each by half
-# a unit in the last place; about twice as much is borne with.
+# A caller that scales in float32 rounds the offset, the difference and the quotient, each by half a
+# unit in the last place. About twice that sum is tolerated.
 _PLACES = 4 * float(np.finfo(np.float32).eps)
-# Values that lie closer together than this many times as much cannot be told from one another.
+# Values closer together than this many times the tolerated rounding cannot be distinguished.
 _LEAST_STEP = 8
 _WORD = Column("word", step=1.0, min=0.0, max=1.0)
 
@@ -166,10 +166,10 @@ _WORD = Column("word", step=1.0, min=0.0, max=1.0)
 class RowRules:
     """The rules for the D places of a row, in the units of the rows as sent.
 
-    `numbers` [D] marks numbers, `free` [D] those that a caller may change. Values lie between `low`
-    and `high` [D]. If `whole` [D] is not 0, they lie that far apart, counted from `zero` [D]; both
-    bounds are possible values too, since measurements are clipped to them. `words` has the places
-    of each column that holds words.
+    `numbers` [D] marks numbers, and `free` [D] those that a caller may change. Values are between
+    `low` and `high` [D]. If `whole` [D] is not 0, it is the distance between possible values,
+    counted from `zero` [D]; both bounds are possible values too, since measurements are clipped to
+    them. `words` has the places of each column of words.
     """
 
     numbers: Mask
@@ -195,11 +195,11 @@ class RowRules:
         offset: Sequence[float] = (0.0,),
         scale: Sequence[float] = (1.0,),
     ) -> "RowRules":
-        """The rules of columns in the units before scaling: (raw - offset) / scale lies in the
-        domain.
+        """The rules of columns whose values are in the units before scaling: (raw - offset) / scale
+        is in the domain.
 
-        Raises DOCUMENT_MALFORMED for a range beyond the domain or not of the column's values, and
-        for steps too small for float32.
+        Raises DOCUMENT_MALFORMED for a range that exceeds the domain, for bounds that are no
+        multiples of the column's step, and for steps too small for float32.
         """
         stated = [column if column.is_number else _WORD for column in columns]
         raw = np.array([(column.min, column.max) for column in stated], np.float64).T
@@ -211,7 +211,7 @@ class RowRules:
             whole = np.abs(step / scales)
         least, most = np.where(scales < 0, ends[::-1], ends)
         numbers = np.array([column.is_number for column in columns])
-        found = cls(
+        rules = cls(
             numbers,
             numbers & ~np.array([column.immutable for column in columns]),
             whole,
@@ -220,9 +220,9 @@ class RowRules:
             zero,
             _places(columns),
         )
-        found._check(domain, ends)
+        rules._check(domain, ends)
         return replace(
-            found, low=np.maximum(found.low, domain[0]), high=np.minimum(found.high, domain[1])
+            rules, low=np.maximum(rules.low, domain[0]), high=np.minimum(rules.high, domain[1])
         )
 
     @property
@@ -231,7 +231,7 @@ class RowRules:
         return self.high - self.low
 
     def in_units(self) -> "RowRules":
-        """The same rules for rows of which each place was mapped to 0..1 by its range."""
+        """The same rules for rows in which each place's range was mapped to 0..1."""
         span, zeros = self.span, np.zeros_like(self.low)
         ones, zero = np.ones_like(self.low), (self.zero - self.low) / span
         return replace(self, whole=self.whole / span, low=zeros, high=ones, zero=zero)
@@ -255,11 +255,13 @@ class RowRules:
         return self._sent(self.free, before, after, lambda steps, near: np.floor(steps + near))
 
     def beyond(self, before: Rows, after: Rows) -> Rows:
-        """The same, but no nearer to `before`: an attack keeps its effect."""
+        """The same, but no nearer to `before` than `after` is: an attack keeps its effect."""
         return self._sent(self.free, before, after, lambda steps, near: np.ceil(steps - near))
 
     def changed(self, before: Rows, after: Rows) -> Rows:
-        """What rows [n, D] may become by benign changes: any number changes, no word does."""
+        """The possible rows nearest to `after` [n, D], by a benign change of `before`: any number
+        may change, no word does.
+        """
         return self._sent(self.numbers, before, after, lambda steps, _: np.rint(steps))
 
     def _sent(
@@ -269,8 +271,10 @@ class RowRules:
         after: Rows,
         rounded: Callable[[Floats, Floats], Floats],
     ) -> Rows:
-        """`rounded` is given numbers of steps, counted the way that a row goes, and how little of a
-        step is rounding.
+        """The possible rows near `after`, where only the places `moving` [D] change.
+
+        `rounded` maps numbers of steps, counted in the direction of the change, to whole numbers;
+        its second argument is the share of a step that may be rounding.
         """
         start = before.astype(np.float64)
         there = start + np.where(moving, after.astype(np.float64) - start, 0)
@@ -279,16 +283,16 @@ class RowRules:
         whole = np.where(stepped, self.whole, 1)
         steps = rounded(way * (there - self.zero) / whole, self.rounding / whole)
         there = np.where(stepped, self.zero + way * steps * whole, there)
-        # From a bound that is no multiple, the next one may lie behind.
+        # From a bound that is no multiple of the step, the next value may lie the other way.
         there = np.where(way * (there - start) > 0, there, start)
         there = np.clip(there, self.low, self.high)
         still = np.abs(there - start) <= np.where(stepped, self.rounding, 0)
         return np.where(still, before, there.astype(np.float32))
 
     def _check(self, domain: tuple[float, float], ends: Floats) -> None:
-        """`ends` [2, D] are the bounds that are stated, else NaN."""
+        """Check the rules as `of` says; `ends` [2, D] are the stated bounds, else NaN."""
         least = _LEAST_STEP * self.rounding
-        # Each is written so that what is no number refuses.
+        # Each condition is false for NaN, which is therefore refused.
         if not (least <= self.high - self.low).all():
             raise fields.malformed("a column's range is too small for float32")
         if not ((self.whole == 0) | (self.whole >= least)).all():
@@ -311,31 +315,31 @@ class _Gate:
         at = self._stepped = np.flatnonzero(columns.whole)
         self._zero, self._whole = columns.zero[at], columns.whole[at]
         self._low, self._high, self._rounding = columns.low[at], columns.high[at], rounding[at]
-        # The places of words one column behind the other, and where each column begins.
+        # The places of all words, column by column, and where each column begins.
         self._words = np.concatenate([np.empty(0, np.intp), *columns.words])
         lengths = [0, *(len(places) for places in columns.words)]
         self._columns = np.cumsum(lengths)[:-1]
         self._none, self._half = columns.zero[self._words], columns.whole[self._words] / 2
 
     def check(self, rows: Rows) -> None:
-        # Written so that NaN, too, refuses.
+        # The condition is false for NaN, which is therefore refused.
         if not ((rows >= self._least) & (rows <= self._most)).all():
             raise SealgateError(Reason.TENSOR_RANGE, "outside a column's range")
         if len(self._stepped):
-            found = rows[:, self._stepped].astype(np.float64)
-            steps = (found - self._zero) / self._whole
+            values = rows[:, self._stepped].astype(np.float64)
+            steps = (values - self._zero) / self._whole
             off = np.abs(steps - np.rint(steps)) * self._whole
-            ends = np.minimum(found - self._low, self._high - found)
+            ends = np.minimum(values - self._low, self._high - values)
             if (np.minimum(off, ends) > self._rounding).any():
                 raise SealgateError(Reason.TENSOR_RANGE, "between two values of a column")
         if len(self._words):
-            held = np.abs(rows[:, self._words] - self._none) > self._half
-            if (np.add.reduceat(held, self._columns, axis=1, dtype=np.intp) > 1).any():
+            is_set = np.abs(rows[:, self._words] - self._none) > self._half
+            if (np.add.reduceat(is_set, self._columns, axis=1, dtype=np.intp) > 1).any():
                 raise SealgateError(Reason.TENSOR_RANGE, "a column has two words in one row")
 
 
 def _places(columns: Sequence[Column]) -> tuple[Places, ...]:
-    """Of each column that holds words."""
+    """The places of each column of words."""
     names = dict.fromkeys(column.name for column in columns if not column.is_number)
     return tuple(
         np.array([at for at, column in enumerate(columns) if column.name == name]) for name in names

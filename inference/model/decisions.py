@@ -1,14 +1,16 @@
-"""Decisions of an answer: one class, numbers, or several labels. `model.json`'s section `answer`.
+"""How a model's answers are read: as one class, numbers, or several labels.
+
+`model.json` states it in the section `answer`:
 
     (absent)                                        the class with the largest of C scores
-    {"kind": "numbers", "tolerance": [O numbers],   predictions, of which a movement by more than
-     "spread": [O numbers], "levels": [K rows]}     the tolerance is another answer
-    {"kind": "labels", "threshold": 0.5,            each of L labels holds if its number exceeds the
+    {"kind": "numbers", "tolerance": [O numbers],   predictions; one that differs by more than the
+     "spread": [O numbers], "levels": [K rows]}     tolerance is another answer
+    {"kind": "labels", "threshold": 0.5,            a label is given if its number exceeds the
      "levels": [K rows of 0 and 1]}                 threshold: 0.5 for probabilities, 0 for scores
 
-Screening steps away from an answer's level, as it steps away from a class: `levels` are typical
-predictions, or the sets of labels that the model often gives. The score of a level is linear in
-the answer, and the largest is that of the nearest level.
+Screening measures steps away from the level of an answer, as it does for a class: `levels` are
+typical predictions, or the sets of labels that the model often gives. The score of a level is
+linear in the answer, and the nearest level has the largest score.
 """
 
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ class Decision(Protocol):
 
     @property
     def width(self) -> int | None:
-        """How many numbers an answer has; None for any number of scores."""
+        """The number of elements of an answer; None for any number of scores."""
         ...
 
     def index(self, answers: Array) -> npt.NDArray[np.int64]:
@@ -45,19 +47,19 @@ class Decision(Protocol):
         ...
 
     def changed(self, before: Array, after: Array) -> npt.NDArray[np.bool_]:
-        """For which rows [n] the second answer is another one."""
+        """Whether the second answer differs from the first, for each row [n]."""
         ...
 
     def groups(self, y: Array) -> npt.NDArray[np.int64]:
-        """The class or level [n] of what rows should be answered with."""
+        """The class or level [n] of the correct answers."""
         ...
 
     def quality(self, answers: Array, y: Array) -> float:
-        """How good the answers are, from 0 to 1, as `quality_name` says."""
+        """The quality of answers, from 0 to 1, measured as `quality_name` says."""
         ...
 
     def reduced(self, answers: Array) -> Tensor:
-        """What leaves where the policy lets no more than labels out."""
+        """The output for callers to whom the policy gives only labels."""
         ...
 
     def encode(self) -> dict[str, Any] | None:
@@ -87,7 +89,7 @@ class Classes:
         return float(np.mean(self.index(answers) == y))
 
     def reduced(self, answers: Array) -> Tensor:
-        """The classes [n], which do not tell how near the decision boundary is."""
+        """The classes [n], which do not reveal how near the decision boundary is."""
         return Tensor.of(LABEL, self.index(answers))
 
     def encode(self) -> dict[str, Any] | None:
@@ -114,8 +116,10 @@ class Numbers:
         return len(self.tolerance)
 
     def affine(self) -> tuple[Array, Array]:
-        """Weights [O, K] and shifts [K]: the scores of the levels are linear in the answer. They
-        are those beside the levels' middle, or far from 0 float32 could not tell levels apart.
+        """Weights [O, K] and shifts [K] of the levels' scores, which are linear in the answer.
+
+        They are centered on the mean of the levels. Without that, float32 could not distinguish
+        levels far from 0.
         """
         levels, spread = np.array(self.levels), np.array(self.spread)
         middle = levels.mean(axis=0)
@@ -128,20 +132,20 @@ class Numbers:
 
     def changed(self, before: Array, after: Array) -> npt.NDArray[np.bool_]:
         moved = np.abs(np.asarray(after, np.float64) - before)
-        # Written so that NaN, too, is a change.
+        # The comparison is false for NaN, which therefore counts as a change.
         return np.asarray(~(moved <= self.tolerance).all(axis=-1))
 
     def groups(self, y: Array) -> npt.NDArray[np.int64]:
         return self.index(y)
 
     def quality(self, answers: Array, y: Array) -> float:
-        """The share of the numbers' variance that is predicted, 0 where it is negative."""
+        """The share of the numbers' variance that is predicted, at least 0."""
         off = ((answers - y) ** 2).sum(axis=0)
         whole = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
         return float(np.clip(np.mean(1 - off / np.maximum(whole, 1e-30)), 0, 1))
 
     def reduced(self, answers: Array) -> Tensor:
-        """The predictions, rounded to whole tolerances: how a small step moves them stays here."""
+        """The predictions, rounded to whole tolerances, which hides the effect of a small step."""
         rounded = np.rint(answers / np.array(self.tolerance)) * self.tolerance
         return Tensor.of(ROUNDED, rounded.astype(np.float32))
 
@@ -156,7 +160,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Each of L labels by itself."""
+    """A separate decision for each of L labels."""
 
     threshold: float
     levels: tuple[tuple[float, ...], ...]
@@ -166,7 +170,9 @@ class Labels:
     def __post_init__(self) -> None:
         _check_levels(self.levels, len(self.levels[0]) if self.levels else 0)
         if self.threshold not in (0.0, 0.5) or not {0.0, 1.0}.issuperset(chain(*self.levels)):
-            raise fields.malformed("labels hold or do not, from 0 or from one half on")
+            raise fields.malformed(
+                "a level has 0 or 1 for each label, and the threshold is 0 or 0.5"
+            )
 
     @property
     def width(self) -> int:
@@ -187,7 +193,7 @@ class Labels:
         return np.asarray((self.odds(answers) @ self.affine()[0]).argmax(axis=-1), np.int64)
 
     def changed(self, before: Array, after: Array) -> npt.NDArray[np.bool_]:
-        differ = self._held(before) != self._held(after)
+        differ = self._given(before) != self._given(after)
         return np.asarray((differ | np.isnan(before) | np.isnan(after)).any(axis=-1))
 
     def groups(self, y: Array) -> npt.NDArray[np.int64]:
@@ -195,17 +201,17 @@ class Labels:
 
     def quality(self, answers: Array, y: Array) -> float:
         """The share of labels that are right."""
-        return float(np.mean(self._held(answers) == y.astype(np.bool_)))
+        return float(np.mean(self._given(answers) == y.astype(np.bool_)))
 
     def reduced(self, answers: Array) -> Tensor:
-        """Which labels hold [n, L], and not how surely."""
-        return Tensor.of(LABEL, self._held(answers).astype(np.int64))
+        """The labels [n, L] as 0 or 1, without their probabilities."""
+        return Tensor.of(LABEL, self._given(answers).astype(np.int64))
 
     def encode(self) -> dict[str, Any]:
         levels = [list(level) for level in self.levels]
         return {"kind": LABELS, "threshold": self.threshold, "levels": levels}
 
-    def _held(self, answers: Array) -> npt.NDArray[np.bool_]:
+    def _given(self, answers: Array) -> npt.NDArray[np.bool_]:
         return np.asarray(answers > self.threshold)
 
 
@@ -229,4 +235,4 @@ def _check_levels(levels: tuple[tuple[float, ...], ...], width: int) -> None:
     if not 2 <= len(levels) <= _MOST_LEVELS or not width:
         raise fields.malformed(f"an answer has 2 to {_MOST_LEVELS} levels")
     if any(len(level) != width for level in levels) or len(set(levels)) < len(levels):
-        raise fields.malformed("levels are distinct, and of the answer's width")
+        raise fields.malformed("levels must be distinct and have the answer's width")

@@ -1,4 +1,4 @@
-"""Golden inputs of a version and the answers that are expected for them: `golden.safetensors`."""
+"""A version's golden inputs and their expected answers: `golden.safetensors`."""
 
 import math
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ PROBE, PROBE_LOGITS = "probe", "probe_logits"
 class Golden:
     """Inputs `x` [n, …] and `logits` float32 [n, C], n from 1 to 4096.
 
-    The inputs are float32, or tokens int64 [n, s]. If the model takes texts, `probes` holds those
+    The inputs are float32, or tokens int64 [n, s]. If the model takes texts, `probes` has the texts
     of `sealgate.probes.PROBES` as its tokenizer splits them, with their logits.
     """
 
@@ -83,7 +83,10 @@ class Golden:
             yield self.x[rows], self.logits[rows]
 
     def check_probe(self, found: Ids | None) -> None:
-        """Check that the probes are split as at the publisher's. Raises: GOLDEN_MISMATCH."""
+        """Check that `found`, the probe texts as split here, equal the publisher's tokens.
+
+        Raises: GOLDEN_MISMATCH.
+        """
         if self.probes is None:
             return
         if found is None or not np.array_equal(found, self.probes.x):

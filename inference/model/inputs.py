@@ -1,8 +1,8 @@
-"""Inputs of a version: how requests' tensors are checked, and rows fed to graphs.
+"""Inputs of a version: checks a request's tensors, and feeds rows to graphs.
 
-A request's tensors are checked against the version's configuration, which also limits the outputs.
-Rows hold numbers or tokens. All code that loads, runs, measures or screens a version uses the input
-forms, and knows nothing else of a row than that rows are an array [n, …].
+A request's tensors and the outputs that it asks for are checked against the version's
+configuration. Rows have numbers or tokens. All code that loads, runs, measures or screens a version
+uses an `InputForm`, and assumes only that rows are an array [n, …].
 """
 
 import sys
@@ -32,7 +32,7 @@ class InputForm(Protocol):
     """How the rows [n, …] of a model are accepted, fed to graphs and run."""
 
     tokenizer: TextTokenizer | None
-    """What cuts texts, where they are what is taken."""
+    """Splits texts into tokens; None if the model takes no texts."""
 
     def taken(self, asked: Array) -> tuple[Array, int]:
         """The rows of a request, and its bucket: requests of the same bucket can share a batch.
@@ -45,11 +45,11 @@ class InputForm(Protocol):
         ...
 
     def extremes(self) -> list[Array]:
-        """Rows that callers may send and golden inputs may not cover, each to be run alone."""
+        """Inputs that callers may send and golden inputs may not cover; each is run by itself."""
         ...
 
     def at_once(self, rows: Array) -> int:
-        """How many such rows one run takes at most."""
+        """The largest number of rows of this width in one run."""
         ...
 
     def serving(self, rows: Array) -> Feeds:
@@ -57,11 +57,11 @@ class InputForm(Protocol):
         ...
 
     def screening(self, rows: Array) -> Feeds:
-        """The inputs of the response graph, which steps away from the model's own answer."""
+        """The inputs of the response graph, which measures steps away from the model's answer."""
         ...
 
     def run(self, rows: Array, work: Work) -> tuple[Array, ...]:
-        """The results of `work` for all rows, in order, in as many parts as the form needs."""
+        """Run `work` on all rows, in as many parts as the form needs; the results, in order."""
         ...
 
 
@@ -106,9 +106,7 @@ class NumberForm:
 
 
 class TokenForm:
-    """Rows of tokens: see `inference.text.tokens`. Without a tokenizer, texts cannot be
-    accepted.
-    """
+    """Rows of tokens (`inference.text.tokens`). Without a tokenizer, it accepts no texts."""
 
     def __init__(
         self, config: ModelConfig, rules: TokenRules, tokenizer: TextTokenizer | None
@@ -170,7 +168,7 @@ def check_tokenizer(config: ModelConfig, tokenizer: bytes | None) -> None:
 
 
 def _own(prepared: Array, rows: Array) -> Array:
-    """The model's own prediction, as many times as there are rows."""
+    """The label that stands for the model's own prediction, once for each row."""
     if len(rows) <= len(prepared):
         return prepared[: len(rows)]
     return np.full(len(rows), response_contract.OWN_PREDICTION, np.int64)
@@ -180,11 +178,12 @@ def model_input(
     config: ModelConfig, tensors: Mapping[str, Tensor], most_rows: int | None = None
 ) -> Array:
     """The rows [n, …] of a request, checked against the names, types and shapes of the model's
-    inputs. By default they are no more than a batch holds. Several tensors become one row.
+    inputs. There may be `most_rows` of them, by default as many as a batch. Several tensors become
+    one row.
 
-    Numbers [n, …] lie inside the domain, since screening measures responses only there, and a table
-    follows its columns, since its attacks make no other rows. Tokens [n, s] are as in
-    `inference.text.tokens`. Texts [n] are bytes.
+    Numbers [n, …] must be inside the domain, because screening measures responses only there. The
+    rows of a table must follow the rules of its columns, because its detector was fitted on such
+    rows only. Tokens [n, s] are as in `inference.text.tokens`. Texts [n] are bytes.
     Raises: TENSOR_NAME, TENSOR_DATATYPE, TENSOR_SHAPE, TENSOR_RANGE, TENSOR_TEXT, BATCH_TOO_LARGE.
     """
     most = config.batching.max_rows if most_rows is None else most_rows
@@ -214,7 +213,7 @@ def model_input(
 
 
 def tensors_of(config: ModelConfig, rows: Array) -> list[Tensor]:
-    """The tensors that `model_input` read `rows` from, those included that were left out."""
+    """The tensors from which `model_input` read `rows`, including any that the request left out."""
     if config.tensors:
         return parted(config.tensors, rows)
     if config.input.datatype == INT64:
@@ -225,10 +224,10 @@ def tensors_of(config: ModelConfig, rows: Array) -> list[Tensor]:
 
 
 def labels(logits: npt.NDArray[np.float32], instead: Sequence[int | None] = ()) -> Tensor:
-    """The most likely class of each row of [n, classes], as the tensor `label`, INT64 [n]; of some
-    rows, the class that is said `instead`.
+    """The most likely class of each row of [n, classes], as the tensor `label`, INT64 [n].
 
-    It does not reveal how near the decision boundary is, which an attacker would use.
+    `instead` has, for each row, another class to answer with, or None. A class does not reveal how
+    near the decision boundary is, which an attacker could use.
     """
     classes = np.argmax(logits, axis=-1).astype(np.int64)
     for at, other in enumerate(instead):
@@ -238,9 +237,9 @@ def labels(logits: npt.NDArray[np.float32], instead: Sequence[int | None] = ()) 
 
 
 def _numbers(config: ModelConfig, data: Array, span: tuple[float, float] | None = None) -> Array:
-    """`span` is the least and the largest of them, where that is known."""
+    """Check numbers; `span` is their minimum and maximum, if known."""
     least, largest = (data.min(), data.max()) if span is None else span
-    # float32 cannot hold every bound exactly, so the bounds are compared as it would hold them.
+    # float32 cannot represent every bound exactly, so the bounds are rounded to it first.
     if least < _as_float32(config.domain.min) or largest > _as_float32(config.domain.max):
         raise SealgateError(Reason.TENSOR_RANGE)
     if config.table is not None:
@@ -248,7 +247,7 @@ def _numbers(config: ModelConfig, data: Array, span: tuple[float, float] | None 
     return data
 
 
-# As many bounds as models have that are live.
+# Enough for the bounds of all live models.
 @lru_cache(1024)
 def _as_float32(value: float) -> float:
     return float(np.float32(value))

@@ -1,13 +1,13 @@
-"""Tensors as `model.json` states them: those of a version's graph, and those of a request.
+"""The tensors that `model.json` states: those of a version's graph, and those of a request.
 
-The section `inputs` lists the tensors of a request, of which one row is made:
+The section `inputs` lists the tensors of a request, from which one row is made:
 
     {"name": "age", "datatype": "INT64", "shape": [-1, 1]}
     {"name": "city", "datatype": "BYTES", "shape": [-1, 1], "words": ["Bern", "Basel"]}
     {"name": "bonus", "datatype": "FP32", "shape": [-1, 2], "default": 0}
 
-A row holds their elements one behind the other: a number as it is, and a text as one place for each
-of its words, of which one is 1. A tensor with a `default` may be left out of a request.
+A row has their elements in order: a number as it is, and a text one-hot, with one place for each of
+its words. A tensor with a `default` may be left out of a request.
 """
 
 import math
@@ -26,10 +26,10 @@ from sealgate.tensors import DTYPES, Tensor
 from sealgate.trust import fields
 
 Array = npt.NDArray[Any]
-# float32 holds every whole number up to here.
+# float32 represents every integer up to this one.
 _LARGEST_INTEGER = 2**24
 MOST_PLACES = 4096
-"""How wide such a row may be: each place is a column with rules of its own."""
+"""The largest width of such a row: each place is a column with rules of its own."""
 _MOST_OPTIONAL = 8
 _LONGEST_WORD = _LONGEST_NAME = 128
 FP32, INT64, BYTES = "FP32", "INT64", "BYTES"
@@ -37,7 +37,7 @@ TOKENS_SHAPE = (-1, -1)
 _TEXT_SHAPES = ((-1,), (-1, 1))
 
 
-# As many tensors of texts as some models have, live at once.
+# Enough for the text tensors of all live models.
 @lru_cache(256)
 def _places_of(words: tuple[str, ...]) -> Mapping[bytes, int]:
     return {word.encode(): at for at, word in enumerate(words)}
@@ -45,8 +45,8 @@ def _places_of(words: tuple[str, ...]) -> Mapping[bytes, int]:
 
 @dataclass(frozen=True, slots=True)
 class RequestTensor:
-    """A tensor with -1 for its rows; `words` are what a text may be, `default` is what elements are
-    that a caller leaves out.
+    """A tensor of a request; its shape has -1 for the rows. A text is one of `words`. `default` is
+    the value of every element if a caller leaves the tensor out.
     """
 
     name: str
@@ -81,7 +81,7 @@ class RequestTensor:
 
     @property
     def places(self) -> int:
-        """How many places of a row it takes."""
+        """The number of places that it takes in a row."""
         return self.elements * max(1, len(self.words))
 
     def admits(self, shape: tuple[int, ...]) -> bool:
@@ -97,28 +97,28 @@ class RequestTensor:
             return flat.astype(np.float32)
         known = _places_of(self.words)
         try:
-            held = np.array([[known[bytes(each)] for each in row] for row in flat], np.intp)
+            chosen = np.array([[known[bytes(each)] for each in row] for row in flat], np.intp)
         except KeyError:
             raise SealgateError(Reason.TENSOR_TEXT, f"{self.name}: an unknown word") from None
-        found = np.zeros((*held.shape, len(self.words)), np.float32)
-        np.put_along_axis(found, held[..., None], 1.0, axis=2)
-        return found.reshape(len(data), self.places)
+        one_hot = np.zeros((*chosen.shape, len(self.words)), np.float32)
+        np.put_along_axis(one_hot, chosen[..., None], 1.0, axis=2)
+        return one_hot.reshape(len(data), self.places)
 
     def missing(self, rows: int) -> npt.NDArray[np.float32]:
-        """The places of so many rows whose tensor was left out."""
+        """The places [rows, places] of a tensor that was left out."""
         if self.words:
-            held = np.full((rows, self.elements), str(self.default).encode(), object)
-            return self.read(held)
+            texts = np.full((rows, self.elements), str(self.default).encode(), object)
+            return self.read(texts)
         return np.full((rows, self.places), self.default, np.float32)
 
     def write(self, places: npt.NDArray[np.float32]) -> Tensor:
-        """The tensor that `read` made these places of."""
+        """The tensor from which `read` made these places."""
         shape = (len(places), *self.row)
         if not self.words:
             return Tensor.of(self.name, places.astype(DTYPES[self.datatype]).reshape(shape))
-        held = places.reshape(len(places), self.elements, len(self.words)).argmax(axis=2)
+        chosen = places.reshape(len(places), self.elements, len(self.words)).argmax(axis=2)
         words = np.array([word.encode() for word in self.words], object)
-        return Tensor.of(self.name, words[held].reshape(shape))
+        return Tensor.of(self.name, words[chosen].reshape(shape))
 
     def encode(self) -> dict[str, Any]:
         value = {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
@@ -142,14 +142,14 @@ class RequestTensor:
 
 def decode_tensors(value: Any) -> tuple[RequestTensor, ...]:
     """Read the section. Raises SealgateError(DOCUMENT_MALFORMED)."""
-    found = tuple(RequestTensor.decode(item) for item in fields.items(value))
-    fields.unique([each.name for each in found])
-    if not 0 < sum(each.places for each in found) <= MOST_PLACES:
+    tensors = tuple(RequestTensor.decode(item) for item in fields.items(value))
+    fields.unique([each.name for each in tensors])
+    if not 0 < sum(each.places for each in tensors) <= MOST_PLACES:
         raise fields.malformed(f"a row of several tensors has 1 to {MOST_PLACES} places")
-    optional = sum(each.default is not None for each in found)
-    if optional > _MOST_OPTIONAL or optional == len(found):
+    optional = sum(each.default is not None for each in tensors)
+    if optional > _MOST_OPTIONAL or optional == len(tensors):
         raise fields.malformed(f"at most {_MOST_OPTIONAL} tensors, and not all, are optional")
-    return found
+    return tensors
 
 
 def joined(
@@ -174,7 +174,7 @@ def joined(
             raise SealgateError(Reason.TENSOR_SHAPE)
         counts.add(tensor.shape[0])
     if len(counts) != 1:
-        raise SealgateError(Reason.TENSOR_SHAPE, "tensors have as many rows as one another")
+        raise SealgateError(Reason.TENSOR_SHAPE, "all tensors must have the same number of rows")
     (count,) = counts
     parts = [
         spec.read(tensors[spec.name].data) if spec.name in tensors else spec.missing(count)
@@ -184,7 +184,7 @@ def joined(
 
 
 def parted(specs: Sequence[RequestTensor], rows: Array) -> list[Tensor]:
-    """The tensors of rows [n, D], none left out."""
+    """All tensors of rows [n, D], including optional ones."""
     ends = np.cumsum([spec.places for spec in specs])[:-1]
     return [
         spec.write(part) for spec, part in zip(specs, np.split(rows, ends, axis=1), strict=True)
@@ -192,7 +192,7 @@ def parted(specs: Sequence[RequestTensor], rows: Array) -> list[Tensor]:
 
 
 def requests_of(specs: Sequence[RequestTensor], rows: Array) -> list[list[Tensor]]:
-    """All requests that rows [n, D] may have come in: with and without what may be left out."""
+    """All requests that give rows [n, D]: with and without tensors that equal their default."""
     tensors = parted(specs, rows)
     optional = [
         each.name
@@ -238,7 +238,7 @@ class TensorSpec:
         return (free or row == self.row) and len(shape) > 0 and shape[0] > 0
 
     def encode(self) -> dict[str, Any]:
-        """The object that `model.json` holds."""
+        """The tensor's JSON object in `model.json`."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
     @classmethod
