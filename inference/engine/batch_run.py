@@ -1,9 +1,9 @@
 """Runs one batch: the model's answer and the one or two stages of screening.
 
 Without a first stage, the response graph screens every row. With one, the INT8 graph also outputs
-what enters its last layer, the first stage scores that, and the response graph runs only for the
+the input of its last layer, the first stage scores that, and the response graph runs only for the
 rows that the first stage escalates. If another server answers, the INT8 graph runs here for the
-first stage only, and rows of which it gives another class are escalated.
+first stage only, and rows for which it gives another class are escalated.
 """
 
 from collections.abc import Sequence
@@ -34,17 +34,17 @@ IN_PROCESS = "in-process, digest checked"
 GOLDEN_TOLERANCE = 1e-5
 # Float32 kernels sum a single row in another order than a full tile, and machines differ.
 FLOAT32_TOLERANCE = 1e-4
-# What screening measures, in float32, may be off by this much in other company: kernels sum in
-# another order for a single row than for a full tile.
+# Screening features, in float32, may differ by this much between batches: kernels sum in another
+# order for a single row than for a full tile.
 SCREENING_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class ServingTarget:
-    """What answers for a version. `place` says where it runs, and whether its digest is checked
-    there.
+    """The graph or server that answers for a version. `place` says where it runs, and whether its
+    digest is checked there.
 
-    `arithmetic` is what it computes with, or empty if unknown. It runs `lanes` batches at once.
+    `arithmetic` is its number format, or empty if unknown. It runs `lanes` batches at once.
     Golden answers may deviate by `tolerance`; between different batches by `company`; and screening
     features by `screening` (all absolute and relative).
     """
@@ -66,7 +66,7 @@ class ServingTarget:
         settings: RuntimeSettings,
         arithmetic: str = INT8,
     ) -> "ServingTarget":
-        """Graphs of this process: `served` answers, and `response` screens."""
+        """A target in this process: `served` answers, and `response` screens."""
         place = "" if settings.provider == CPU else f", on {served.place}"
         if response.place != served.place:
             place += f", screened on {response.place}"
@@ -95,7 +95,7 @@ class BatchOutput(NamedTuple):
 
 
 class Screening(Protocol):
-    """How the rows of a batch are answered and screened. `response` gives features.
+    """Answers and screens the rows of a batch. `response` gives features.
 
     `sessions` are those that it runs in addition to the two that it is given.
     """
@@ -110,7 +110,7 @@ class Screening(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SingleStage:
-    """The response graph on every row; `answers_float32` as the detector says."""
+    """The response graph on every row. The detector sets `answers_float32`."""
 
     answers_float32: bool = False
     comparison: MarginComparison | None = None
@@ -214,7 +214,7 @@ class TwoStage:
         shown = self.tapped.shown(feeds, outputs) if own else self.tapped.run(feeds)
         logits, first = outputs[0], self._first(shown, len(x))
         if not own:
-            # The stage saw another answer than the one that leaves: it vouches for none of those.
+            # The stage saw another class than the caller gets, so it cannot clear such rows.
             first[disagreeing(logits, shown.logits) == 1] = np.nan
         features = np.full((len(x), self.width), np.nan, np.float32)
         width = first.shape[1]

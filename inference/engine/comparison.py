@@ -1,11 +1,11 @@
 """Compares the answers of a batch with those of the float32 model.
 
 If the response graph also gives its logits, the last feature of each measured row says whether the
-float32 class differs from the answer's class, wherever the answer came from. Where the detector
-states a least margin, that is asked of the float32 forward by itself, and of rows of less margin
-alone; of all rows where another server answers, whose margins are its own word. If the detector
-says so, the float32 logits leave for such a row. An answer must not depend on the batch: where
-float32 sums do, they are computed again with that row alone.
+float32 class differs from the answer's class. If the detector states a least margin, the float32
+forward runs separately, and only on rows of less margin; if another server answers, it runs on all
+rows, since that server's margins cannot be trusted. If the detector says so, rows whose class
+differs are answered with float32 logits. An answer must not depend on the batch: if float32 sums
+do, the logits are computed again with that row alone.
 """
 
 from collections.abc import Mapping, Sequence

@@ -53,8 +53,8 @@ from sealgate.trust.times import parse_time
 class UpdateResult:
     """The outcome of an update.
 
-    `loaded` are the (model, alias) that now answer with another pointer. `refused` is why the state
-    as a whole was not believed, or None.
+    `loaded` are the (model, alias) that now answer with another pointer. `refused` is why the whole
+    state was refused, or None.
     """
 
     loaded: tuple[Place, ...] = ()
@@ -113,7 +113,7 @@ class Engine:
         return max(self._clock().timestamp(), table.floor) >= table.policy_until
 
     def live(self) -> Mapping[Place, LiveVersion]:
-        """What every (model, alias) answers with."""
+        """The live version of every (model, alias)."""
         return self._table.lives
 
     def resolve(
@@ -123,8 +123,8 @@ class Engine:
         alias: str | None = None,
         at: datetime | None = None,
     ) -> LiveVersion:
-        """The version that answers a request that came `at` a time, or now; by default that of the
-        alias `production`.
+        """The version that answers a request that arrived `at` a time, by default now; if none is
+        named, that of the alias `production`.
 
         Raises: MODEL_UNKNOWN, ALIAS_UNKNOWN, VERSION_NOT_LIVE, VERSION_REVOKED, POLICY_EXPIRED,
         POINTER_STALE.
@@ -178,7 +178,7 @@ class Engine:
         live: LiveVersion,
         requests: Sequence[tuple[npt.NDArray[Any], RequestOptions]],
     ) -> Iterator[Sequence[tuple[int, InferenceResult | SealgateError]]]:
-        """`infer_all` as the results come: yields the places of requests, and theirs."""
+        """Like `infer_all`, but yield results as they come, each with its request's place."""
         if isinstance(live.ready, PartedVersion):
             yield from live.ready.submit_parts(requests)
         else:
@@ -188,10 +188,10 @@ class Engine:
         """Bring the live table up to the registry's state, as far as the state can be verified.
 
         1. Verify the policies; they apply even if the rest is refused.
-        2. Verify the statement of what is live now. What it ends, ends before anything is loaded.
+        2. Verify the freshness statement. Versions that it ends stop before anything is loaded.
         3. Verify each pointer, and load its version unless it is loaded.
-        4. Save the rollback guard to disk, before anyone is answered from the new state. Where that
-           fails, aliases do not move, but policies apply and what ends, ends.
+        4. Save the rollback guard to disk, before anyone is answered from the new state. If that
+           fails, aliases do not move, but policies apply and ended versions stop.
         5. Publish the table, and release versions that no alias needs.
         """
         with self._updating:
@@ -230,8 +230,8 @@ class Engine:
     def warm(self, place: Place, snapshot: UntrustedSnapshot, source: Source) -> None:
         """Load the version that an alias named before, if this engine has not seen that pointer.
 
-        `snapshot.bundles` has the alias's previous pointer, if there is one. Nobody is answered by
-        it. Raises SealgateError as `update` does.
+        `snapshot.bundles` has the alias's previous pointer, if there is one. The version answers no
+        requests yet. Raises SealgateError as `update` does.
         """
         with self._updating:
             if self._closed or place not in snapshot.bundles:

@@ -74,14 +74,15 @@ class _Walk:
         return self._behind_rounding(found[0].output[0])
 
     def _behind_rounding(self, name: str) -> str:
-        """The numbers that integers of these rows become, if they do. A runtime that is asked for
-        what lies before them takes the whole table apart, for each run.
+        """The dequantized tensor behind this one, if there is one; otherwise this one.
+
+        If an earlier tensor is requested, the runtime dequantizes the whole table in each run.
         """
         integers = self._follower(name, "QuantizeLinear") or name
         return self._follower(integers, "DequantizeLinear") or name
 
     def _follower(self, name: str, kind: str) -> str | None:
-        """What a node of that kind makes of the tensor."""
+        """The output of a node of that kind that reads the tensor; None if there is none."""
         following = (n for n in self._nodes if n.op_type == kind and n.input[0] == name)
         return next((str(node.output[0]) for node in following), None)
 
@@ -176,11 +177,11 @@ class TappedGraph:
     words: WordTables | None = None
 
     def run(self, feeds: Feeds) -> RunOutputs:
-        """Of rows by themselves."""
+        """Run the graph on rows."""
         return self.shown(feeds, self.session.run(feeds))
 
     def shown(self, feeds: Feeds, outputs: Sequence[Array]) -> RunOutputs:
-        """From what the session gave for these feeds."""
+        """The first stage's inputs, from the session's `outputs` for `feeds`."""
         logits, vectors, *embedded = outputs
         if self.words is not None:
             read = self.words.read(feeds[response_contract.IDS], feeds[response_contract.MASK])
@@ -221,8 +222,8 @@ def open_tapped(
 def counted(
     response: bytes, config: ModelConfig, stage: FirstStage | None = None
 ) -> WordTables | None:
-    """What a checked response graph says of words; None where it says nothing, or where `stage`
-    reads something else: one of before there were counts reads embeddings.
+    """The word tables of a checked response graph; None if it has none, or if `stage` does not read
+    them: stages of earlier releases read embeddings.
 
     Raises GRAPH_MISMATCH as `WordTables.of` does.
     """
@@ -241,9 +242,11 @@ def open_response(
     *,
     compared: bool = False,
 ) -> tuple[Session, Session]:
-    """The response graph as it was signed, on the processor, to hold against it what requests run:
-    the same, pruned to what they need and with the model's step and domain bound, where the
-    settings say. What they need is its features; and its logits, if answers are `compared` with
+    """Two sessions of the response graph: the graph as signed, on the CPU, and the one that
+    requests run, on the provider of the settings.
+
+    The second is compared with the first. It has the model's step and domain bound, and is pruned
+    to the outputs that requests need: the features, and the logits if answers are `compared` with
     them.
 
     Raises: FORMAT_REFUSED, EXTERNAL_DATA, ENGINE_UNSUITABLE, GRAPH_MISMATCH.
@@ -274,8 +277,8 @@ def open_reference(
 
 
 def _with_settings(graph: bytes, config: ModelConfig) -> bytes:
-    """The graph with the model's step and domain in the place of inputs: what follows from them
-    alone, the runtime computes once.
+    """The graph with the model's step and domain as constants instead of inputs: the runtime
+    computes once what depends only on them.
     """
     bound = {response_contract.EPS: config.eps}
     if config.tokens is None:

@@ -34,8 +34,8 @@ class ServableVersion(Protocol):
 
     @property
     def arithmetic(self) -> str:
-        """What it computes with, one of `sealgate.trust.receipts.answer_entry.ARITHMETICS`; empty
-        if unknown.
+        """Its number format, one of `sealgate.trust.receipts.answer_entry.ARITHMETICS`; empty if
+        unknown.
         """
         ...
 
@@ -50,7 +50,7 @@ class ServableVersion(Protocol):
         ...
 
     def counts(self) -> BatcherCounts:
-        """What has been run since it was loaded."""
+        """The batcher's counts since the version was loaded."""
         ...
 
     def submit(
@@ -106,8 +106,8 @@ class LiveVersion:
     `digest` is the version's, `pointer` the pointer's, `policy` that of the policy under which the
     pointer was verified last, from the signed documents in `bundle`. `until` is when it is no
     longer covered, in seconds of the epoch. `share` is the alias's share of production's requests,
-    in percent (`sealgate.trust.policy.shares`). Whoever holds a `LiveVersion` can still be answered
-    by it after the alias has moved.
+    in percent (`sealgate.trust.policy.shares`). A `LiveVersion` can still answer after its alias
+    has moved.
     """
 
     model: str
@@ -137,7 +137,7 @@ class LiveVersion:
         return self.ready.statistics
 
     def report(self) -> VersionStatistics:
-        """What the version has done since it was loaded."""
+        """The version's statistics since it was loaded."""
         counts = self.ready.counts()
         return self.statistics.report(Duration(counts.requests, counts.waited_ns))
 
@@ -163,8 +163,7 @@ class IndexedVersion:
 class LiveTable:
     """Aliases and versions by name. `floor` and `policy_until` are in seconds of the epoch.
 
-    `floor` is the latest time in a signed document: the present is not earlier, whatever the clock
-    says.
+    `floor` is the latest time in a signed document. If the clock is earlier, `floor` is used.
     """
 
     policy: Policy | None

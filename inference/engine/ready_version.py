@@ -146,7 +146,7 @@ class ReadyVersion:
         return self._form.tokenizer
 
     def counts(self) -> BatcherCounts:
-        """What has been run since it was loaded."""
+        """The batcher's counts since the version was loaded."""
         return self._earlier + self.batcher.counts()
 
     def submit(
@@ -181,7 +181,7 @@ class ReadyVersion:
         return self.batcher.refusal_of(request, ahead)
 
     def costs(self) -> BatchCosts:
-        """What batches cost now; it runs golden inputs of each size."""
+        """Measure the costs of batches, by running golden inputs of each size."""
         most = self.config.batching.max_rows
         return BatchCosts.measured(self._infer, self._golden.x, most, self._limits.lanes)
 
@@ -199,7 +199,7 @@ class ReadyVersion:
         return self.batcher.is_running_since(moment)
 
     def end_runs(self, before: float) -> int:
-        """See `Session.end_runs`; what runs elsewhere has its own limits."""
+        """See `Session.end_runs`; runs in other processes have their own limits."""
         return sum(each.end_runs(before) for each in self._sessions())
 
     def give_up(self) -> None:
@@ -216,7 +216,7 @@ class ReadyVersion:
         self.batcher = self._new_batcher()
 
     def _sizes_for(self, settings: RuntimeSettings) -> BatchSizes:
-        """What its batches are filled up to, where its graphs are run so."""
+        """The sizes to which batches are padded with these settings."""
         most = self.config.batching.max_rows
         if settings.deterministic:
             return BatchSizes.steady(most, self._golden.x, partial(self._form.run, work=self._run))

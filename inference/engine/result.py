@@ -20,8 +20,8 @@ class InferenceResult(NamedTuple):
     highest of the request's rows, and `verdict` belongs to that row; a row whose score exceeds
     `threshold` is adversarial. Callers receive the outputs only. `engine` says where the answer was
     computed, if that can differ between answers of one version. `graph_rows` is the number of rows
-    that the response graph decided, not the first stage; `float32_rows` of those whose float32
-    logits leave, since the INT8 class is another.
+    that the response graph decided, not the first stage. `float32_rows` is the number of rows
+    answered with float32 logits, because the INT8 class differs.
     """
 
     outputs: dict[str, Array]
@@ -34,7 +34,7 @@ class InferenceResult(NamedTuple):
     float32_rows: int = 0
 
     def arithmetic(self, usual: str) -> str:
-        """What computed the outputs, where `usual` computes those of the version."""
+        """The arithmetic that computed the outputs; `usual` is the version's own."""
         if not self.float32_rows or usual == FLOAT32:
             return usual
         return FLOAT32 if self.float32_rows == len(self.features) else MIXED

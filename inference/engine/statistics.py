@@ -25,7 +25,7 @@ class Duration:
 
 
 WAIT_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""In seconds: by these, waits are told apart."""
+"""Bucket bounds of waiting times, in seconds."""
 _BOUNDS_NS = tuple(round(bound * 1e9) for bound in WAIT_BOUNDS)
 
 

@@ -53,7 +53,7 @@ class HighWaterMark:
 
 @dataclass(frozen=True, slots=True)
 class RollbackGuard:
-    """What the engine has verified so far. Immutable: each document leads to a new value."""
+    """The newest documents that the engine has verified. Immutable: each new one gives a new value."""
 
     policy: HighWaterMark | None = None
     freshness: HighWaterMark | None = None
@@ -157,8 +157,8 @@ class RollbackGuardFile:
         return RollbackGuardFile(path, self.seen)
 
     def save(self, seen: RollbackGuard) -> None:
-        """Save `seen` durably, before anyone acts on it. Raises OSError; this process remembers it
-        even then.
+        """Save `seen` durably, before anyone acts on it. Raises OSError; even then, this process
+        remembers it.
         """
         self.seen = seen
         if seen == self._saved:
@@ -244,9 +244,9 @@ class TrustState:
 
     @property
     def until(self) -> float:
-        """When what the statement covers expires: its end, plus the grace.
+        """The end of the statement's coverage: its expiry, plus the grace.
 
-        In seconds of the epoch, which no policy's number can overflow.
+        In seconds of the epoch, which no number in a policy can overflow.
         """
         return parse_time(self.freshness.expires).timestamp() + self.current.rules.grace_seconds
 

@@ -1,6 +1,6 @@
-"""The files of a version, what is opened of them, and the checks that it passes before it answers.
+"""The files of a version: reads them, opens their graphs, and checks them before it answers.
 
-All of them are in its manifest:
+All files are in its manifest:
 
     model.json           description and configuration (inference.model.config)
     model.int8.onnx      the model that answers: INT8, or the float32 one once more where
@@ -80,7 +80,7 @@ def check_margin(detector: Detector, config: ModelConfig) -> None:
 
 @dataclass(frozen=True, slots=True)
 class VersionDocuments:
-    """What a version's documents say, checked against each other."""
+    """A version's parsed documents, checked against each other."""
 
     digest: str
     config: ModelConfig
@@ -181,7 +181,7 @@ class VersionGraphs:
         serving: ServingTarget | None,
     ) -> MarginComparison:
         spares = not (settings.deterministic or settings.cuda_graphs)
-        # What another server says is compared whatever margin it states.
+        # Answers of another server are always compared, whatever margin it states.
         least = documents.detector.least_margin if serving is None else np.inf
         # On the processor most graphs give the same bits in any batch, but not each.
         rows = np.resize(documents.golden.x, (_COMPANY_ROWS, *documents.golden.x.shape[1:]))

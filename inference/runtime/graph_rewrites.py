@@ -74,7 +74,7 @@ def needed(graph: onnx.GraphProto, wanted: Collection[str]) -> set[str]:
 
 
 def _inputs(node: onnx.NodeProto) -> set[str]:
-    """What a node reads, the bodies of its branches and loops included."""
+    """The tensors that a node reads, including in the bodies of its branches and loops."""
     found = set(node.input)
     for attribute in node.attribute:
         for body in (attribute.g, *attribute.graphs):
@@ -158,7 +158,7 @@ def _sums(model: onnx.ModelProto) -> set[str]:
 
 
 def _product(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    """What takes the place of a sum over the axis 1 of [n, s, w]."""
+    """The nodes that replace a sum over axis 1 of [n, s, w]."""
     x, result = node.input[0], node.output[0]
 
     def named(part: str) -> str:

@@ -286,7 +286,7 @@ def select_device(section: str, device: str, fallback: bool, torch: Any) -> Torc
 
 
 def devices_of(torch: Any) -> dict[str, TorchDevice]:
-    """What torch can compute on here, by the name in a configuration; the CPU first."""
+    """The devices on which torch can compute here, by their name in a configuration; CPU first."""
     found = [ON_TORCH_CPU]
     if torch.cuda.is_available():
         kind = ROCM if torch.version.hip else CUDA

@@ -97,7 +97,7 @@ class BoundRuns:
         return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(like), self._device)
 
 
-# What the arena, the system and a GPU say where memory lacks; there is no code of its own for it.
+# Messages of the arena, the system and a GPU if memory is exhausted; there is no error code for it.
 _NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "Available memory of", "out of memory")
 _SHRINK = "memory.enable_memory_arena_shrinkage"
 # Files are checked by what their names say they are; a graph in memory has none.

@@ -29,7 +29,7 @@ PROVIDERS = {
     MIGRAPHX: ("MIGraphXExecutionProvider",),
     QNN: ("QNNExecutionProvider",),
 }
-"""What onnxruntime calls each provider that may be configured."""
+"""The name that onnxruntime has for each provider that may be configured."""
 
 LARGEST_ARENA_MB = 1 << 20
 _NUMBER, _ONE = r"[0-9]{1,2}", r"(?:CPU|GPU(?:\.[0-9]{1,2})?|NPU)"

@@ -163,8 +163,10 @@ class ClassProjections:
 
 @dataclass(frozen=True, slots=True)
 class FirstStage:
-    """What the stage reads, how it scores that, the score up to which a row passes, and the margin
-    that it has at least then; 0 for versions of earlier releases.
+    """The first stage: `readings` makes its features, and `scoring` scores them.
+
+    A row passes with a score up to `cut` and a margin of at least `least_margin`, which is 0 for
+    versions of earlier releases.
     """
 
     readings: ClassProjections

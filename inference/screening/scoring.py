@@ -145,7 +145,7 @@ class Scoring:
         return np.minimum(found, np.maximum(self.refusal.level, crafted))
 
     def surprises(self, features: npt.NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
-        """What the clean and the trained detector say of features [n, F], each [n]."""
+        """The scores [n] of the clean and of the trained detector for features [n, F]."""
         z = self._scaled(features)
         return self._distance(z), self._odds(self.trained, z)
 

@@ -152,7 +152,7 @@ class EngineHost:
             same = known is not None and known.digest == load.digest
             shown = self._shown if same else {**self._shown, load.place: load}
             before = self._engine.live()
-            # Whatever the next table leaves out, requests that resolved it may be on their way.
+            # Requests may still arrive for versions that the next table leaves out.
             self._leaving = {**self._leaving, **_leaving(before.values())}
             with self._showing(load):
                 self._follow(load, _ShownPointers(load, shown, self._files), before)

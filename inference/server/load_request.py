@@ -24,7 +24,7 @@ PARTS = frozenset({POLICIES, FRESHNESS, POINTER, MANIFEST, SIGNATURE})
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """What one call asks an engine to follow."""
+    """A pointer that one call asks an engine to follow, with its proofs."""
 
     place: Place
     policies: tuple[Envelope, ...]

@@ -4,7 +4,7 @@
 2. With TLS, the caller presents one of the pinned certificates (CERTIFICATE_UNPINNED). With a unix
    socket, file permissions admit the owner only.
 3. The message has arrived in time, and is parsed only after the sender is known.
-4. Whatever the handler raises becomes a reason from the fixed list.
+4. Every exception of the handler becomes a reason from the fixed list.
 """
 
 import logging

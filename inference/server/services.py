@@ -28,7 +28,7 @@ from sealgate.v1.engine_pb2_grpc import EngineServiceServicer
 
 
 class EngineInferenceService(GRPCInferenceServiceServicer):
-    """What of the Open Inference Protocol a gateway needs; the server refuses the rest."""
+    """The methods of the Open Inference Protocol that a gateway needs; others are refused."""
 
     def __init__(self, host: EngineHost, longest: float) -> None:
         """`longest` is how many seconds a request may take."""
@@ -118,7 +118,7 @@ class EngineInferenceService(GRPCInferenceServiceServicer):
 
 
 class EngineOwnService(EngineServiceServicer):
-    """What the protocol has no words for: signed counts, what batches cost, and bursts."""
+    """The methods that the protocol lacks: signed counts, costs of batches, and bursts."""
 
     def __init__(self, host: EngineHost, longest: float) -> None:
         """`longest` is how many seconds a request may take."""

@@ -68,8 +68,9 @@ def clear_way(path: Path) -> None:
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """What the block makes, its owner alone may use. For a process that has no other threads yet,
-    as the mask is the process'.
+    """Let only the owner use the files that the block creates.
+
+    Only for a process that has no other threads yet: the mask applies to the whole process.
     """
     before = os.umask(_OTHERS | stat.S_IXUSR)
     try:

@@ -1,13 +1,13 @@
-r"""Regular expressions that a tokenizer may have: those whose time grows with the text alone.
+r"""Regular expressions that a tokenizer may have: those whose time is linear in the text.
 
 The library runs them by backtracking, so a pattern such as `(a+)+$` takes hours on a long text, and
-one as plain as `\s+$` the square of its length. Accepted is what takes all that it reads, whoever
-wrote it:
+one as plain as `\s+$` the square of its length. A pattern is accepted, whoever wrote it, if it
+takes every character that it reads:
 
 1. A pattern is alternatives of items, each with a repeat: a character, a class of characters, or
    a group of words. No look-around, no reference, and no repeat within a group.
-2. What an alternative needs comes first, and is short. What follows a repeat without end may be
-   absent. So an alternative fails after a few steps, or takes every character that it has read.
+2. The required items of an alternative come first, and are short. Items behind an unbounded repeat
+   are optional. So an alternative fails after a few steps, or takes every character that it read.
 
 The patterns of GPT-2, GPT-4, GPT-4o, Llama 3, Qwen2, DeepSeek and Mistral have four more, which are
 known by their text:

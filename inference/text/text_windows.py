@@ -7,7 +7,7 @@
 2. The classifier's own tokenizer splits it into windows of the length that it reads. Each window
    but the first begins half a window after the previous one, or a word earlier. So a passage of
    half a window, less two words, is complete in at least one window, wherever it stands.
-3. What a text says besides, in base64 say or in leetspeak (`readings`), has windows too.
+3. Hidden readings of a text, for example in base64 or leetspeak (`readings`), have windows too.
 
 A prompt classifier is trained, calibrated and asked on these windows only, so its measurements
 hold for nothing else.
@@ -75,15 +75,15 @@ _LATIN = str.maketrans(
 
 
 def added(by_windows: Mapping[int, int], windows: int) -> int:
-    """What a threshold is raised by for a text of so many windows: what `by_windows` has for the
-    largest of its numbers of windows that the text reaches; 0 below all.
+    """The amount by which the threshold is raised for a text of that many windows: the value in
+    `by_windows` of the largest number of windows that the text reaches; 0 below all.
     """
     reached = [begin for begin in by_windows if begin <= windows]
     return by_windows[max(reached)] if reached else 0
 
 
 class Windows:
-    """Safe for many threads."""
+    """Splits texts into windows. Safe for many threads."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
@@ -131,8 +131,8 @@ class Windows:
         return piece[:end], start + (following or max(middle, 1))
 
     def _read(self, text: str, start: int) -> tuple[str, Sequence[tuple[int, int]]]:
-        """What there is to read from `start` on, more than a window where there is, and where its
-        tokens stand.
+        """The text from `start` on, longer than a window if there is enough, and the spans of its
+        tokens.
         """
         most = self._tokenizer.text_bytes
         for letters in (_LETTERS * self._room, most):
@@ -163,7 +163,7 @@ class Windows:
 
 
 def plain(text: str) -> str:
-    """What a text says, however it is written."""
+    """The normalised text."""
     text = latin(_visible(text))
     return _BROKEN.sub(r"\g<0> ", " ".join(text.replace("\0", " ").split()))
 
@@ -174,7 +174,9 @@ def _visible(text: str) -> str:
 
 @lru_cache(maxsize=1 << 14)
 def _letters(character: str) -> str:
-    """What a character stands for, by itself: to sort a row of marks takes the square of time."""
+    """The letters that one character stands for. Normalising a whole text would sort its runs of
+    combining marks, which takes quadratic time.
+    """
     if ord(character) in _TAGS:
         return chr(ord(character) - _TAGS.start + ord(" "))
     if unicodedata.category(character) == "Cf":
@@ -183,7 +185,7 @@ def _letters(character: str) -> str:
 
 
 def readings(text: str) -> list[str]:
-    """What a text says besides, each once; of most texts nothing."""
+    """The hidden readings of a text, each once; most texts have none."""
     found = [*_decoded(text, _NESTED), _without_leet(text), _unescaped(text), _unspaced(text)]
     return [read for read in dict.fromkeys(found) if read != text]
 
@@ -198,7 +200,7 @@ def latin(text: str) -> str:
 
 
 def _decoded(text: str, deep: int) -> Iterator[str]:
-    """What is encoded in a text, and in that, `deep` times at most."""
+    """The texts that are encoded in a text, and in these in turn, at most `deep` levels."""
     if deep == 0:
         return
     found = [_as_text(bytes.fromhex(run)) for run in _HEX.findall(text)]
@@ -250,7 +252,7 @@ def _unescaped(text: str) -> str:
 
 
 def _escaped(said: str) -> str:
-    """What an escape stands for; one of a byte above 127, which is a part of a character, stays."""
+    """The character of an escape. A byte above 127 is part of a character and stays escaped."""
     if said[0] == "&":
         return html.unescape(said)
     character = chr(int(said.lstrip("%\\ux"), 16))

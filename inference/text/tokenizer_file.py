@@ -1,13 +1,13 @@
-"""What a `tokenizer.json` may have, so that no text takes much more time or memory than others.
+"""The allowed contents of a `tokenizer.json`, so that no text costs much more than others.
 
-The file is JSON in the format of the library `tokenizers`: it is read, never run. But its parts say
-what is done to each text, and its maker is a publisher.
+The file is JSON in the format of the library `tokenizers`: it is read, never run. But its parts
+determine the work done for each text, and a publisher wrote them.
 
 1. It has listed parts only, each once, because one that lengthens a text would do so again and
    again. Language models also have parts that cut and replace; those may come a few times.
-2. A template has a text once, with few tokens around it. What is put to each word is short, and
-   what replaces a text is no longer than that. A table of characters (`Precompiled`) has short
-   texts.
+2. A template has a text once, with few tokens around it. Texts added to each word are short, and a
+   replacement is no longer than the text that it replaces. A table of characters (`Precompiled`)
+   has short texts.
 3. Words and pieces are short, since look-ups grow with the square of their length.
 4. Regular expressions are harmless: see `patterns`. A classifier's file has none.
 
@@ -131,7 +131,7 @@ class TokenizerLimits:
                 raise self._refused(f"its {section} has {kind!r} too often")
 
     def _check_part(self, part: dict[str, Any]) -> None:
-        """An object anywhere in a section. What is none of a known form, the library refuses."""
+        """Check an object anywhere in a section. The library refuses objects of unknown form."""
         pattern = part.get(_REGEX)
         if isinstance(pattern, str) and not is_harmless(pattern):
             raise self._refused(
@@ -258,8 +258,10 @@ def _is_sequence(part: Any) -> bool:
 
 
 def _kinds(part: Any) -> list[str]:
-    """What a part says that it is, and so each part of a sequence; of a sequence within another,
-    what it says alone. For what is no name of a part, the name of its type.
+    """The kind of a part, followed by the kinds of its parts if it is a sequence.
+
+    The parts of a sequence within a sequence are not listed. A part that names no kind counts as
+    the name of its Python type.
     """
     if part is None:
         return []

@@ -29,7 +29,7 @@ _MOST_BUCKETS = 32
 _LEAST_BUCKET = 16
 # Pairs of tokens of all rows in one run: 32 rows of 512 tokens.
 MOST_PAIRS = 1 << 23
-# What a text is at most given, or for each token that is taken of it.
+# The largest size of a text in bytes: the first by itself, the second for each token of a row.
 _TEXT_BYTES, _TOKEN_BYTES = 1 << 14, 8
 _FIELDS = ("vocabulary", "buckets", "overlong", "text_bytes")
 
