@@ -90,7 +90,7 @@ class GeneratorConfig:
         self.as_engine()
 
     def as_engine(self) -> EngineConfig:
-        """What it has in common with an engine that runs graphs. Raises: ConfigError."""
+        """The settings that an engine that runs graphs has too. Raises: ConfigError."""
         return EngineConfig(
             listen=self.listen,
             trust=self.trust,

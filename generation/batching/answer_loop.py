@@ -1,7 +1,7 @@
 """A thread that takes steps for many answers at once, and the queue for shares of the token cache.
 
-Between two steps answers leave and join. What a step computes is the batch's: `step_batches` has
-encoder-decoders, and decoders whose attention has windows.
+Between two steps, answers leave and join. The batch defines what a step computes: `step_batches`
+has encoder-decoders, and decoders whose attention has windows.
 
 The queue is fair and bounded. Next is the request whose caller holds the fewest pages; among
 several, the oldest. Nobody overtakes the next request, however small, so large answers get their

@@ -31,7 +31,7 @@ _BLOCK = 256
 
 @dataclass(frozen=True, slots=True)
 class LayerWindow:
-    """What one layer sees; `window` is WHOLE, or how many of the latest tokens."""
+    """The tokens that one layer sees: the first `sink` and the latest `window`, or all if WHOLE."""
 
     sink: int
     window: int
@@ -53,8 +53,8 @@ class LayerWindow:
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
     ) -> torch.Tensor:
-        """What the last tokens of a text see: query [heads, n, width], of the last n, key and value
-        [KV heads, tokens, width], of all, to [heads, n, width].
+        """The attention output [heads, n, width] of a text's last n tokens: `query` [heads, n,
+        width] is theirs, `key` and `value` [KV heads, tokens, width] are of all tokens.
         """
         seen = torch.arange(key.shape[1], device=key.device)
         asking = seen[key.shape[1] - query.shape[1] :]
@@ -63,8 +63,8 @@ class LayerWindow:
 
 @dataclass(frozen=True, slots=True)
 class HeadWindows:
-    """What the KV heads of one layer see, where they differ. As many query heads in a row ask each
-    of them.
+    """The windows of one layer's KV heads, if they differ. Each is used by the same number of
+    consecutive query heads.
     """
 
     heads: tuple[LayerWindow, ...]
@@ -155,9 +155,9 @@ class LayerCache:
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
     ) -> torch.Tensor:
-        """What the next tokens see: query [heads, tokens, width], key and value [KV heads, tokens,
-        width], to [heads, tokens, width]. Keys and values are kept as far as a later token sees
-        them.
+        """The attention output [heads, tokens, width] of the next tokens, from `query` [heads,
+        tokens, width], `key` and `value` [KV heads, tokens, width]. Keys and values that a later
+        token sees are kept.
         """
         if not self._keys.numel():
             size = (key.shape[0], self.places, key.shape[2])
@@ -233,7 +233,7 @@ def _by_head(
     value: torch.Tensor,
     scaling: float,
 ) -> torch.Tensor:
-    """What each of the KV heads does with its own, [heads, n, width]."""
+    """The attention output [heads, n, width], computed for each KV head with its own window."""
     own = zip(heads, query.chunk(len(heads)), key.split(1), value.split(1), strict=True)
     return torch.cat([head.attend(q, k, v, scaling) for head, q, k, v in own])
 

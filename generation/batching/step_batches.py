@@ -237,7 +237,7 @@ class WindowBatch:
             self._choose(taken, self._run(taken))
 
     def _taken(self) -> list[_Row]:
-        """Whose tokens are read now: all answers' that have begun, and prompts in their order."""
+        """The rows whose tokens are read now: all answers that have begun, and prompts in order."""
         found, tokens = [], 0
         for row in self._rows:
             piece = min(len(row.next), self._piece)

@@ -132,8 +132,9 @@ def _rules(told: Mapping[str, str], policies: Sequence[Policy]) -> AnswerRules |
 
 
 def _told(receipt: Receipt, policies: Sequence[Policy]) -> Mapping[str, str]:
-    """What a receipt opens, by the newest policy that names its log. Raises: as `verify_receipt`;
-    RECEIPT_MISMATCH where no version was asked.
+    """The opened fields of a receipt, verified by the newest policy that names its log.
+
+    Raises: as `verify_receipt`; RECEIPT_MISMATCH if no version was asked.
     """
     told = verify_by_history(receipt, policies).fields
     if not told.keys() >= _NEEDED or not told["version"] or not told["input"]:

@@ -60,7 +60,7 @@ class ModelFamily(Protocol):
     loads: Any
     """The library's class that reads one."""
     task: str
-    """What it does, by the name that transformers and model cards have for it."""
+    """Its task, as transformers and model cards name it."""
     measures: bool
     """Whether a model says how likely a prompt is, so that prompts can be screened by it."""
 
@@ -80,12 +80,12 @@ class ModelFamily(Protocol):
         settings: GenerationSettings,
         longest: int,
     ) -> AnswerBatches:
-        """What answers; prompt and answer together have at most `longest` tokens."""
+        """The batches that answer; prompt and answer together have at most `longest` tokens."""
 
     def greedy(
         self, model: PreTrainedModel, ends: Sequence[int], prompt: Sequence[int], tokens: int
     ) -> list[int]:
-        """By plain `generate`, which what serves is held against."""
+        """Answer by plain `generate`, with which the serving code is compared."""
 
     def material(
         self, model: PreTrainedModel, ends: Sequence[int], prompts: Sequence[Sequence[int]]

@@ -11,7 +11,7 @@ _WATCHED = "sealgate_watched"
 
 
 class WatchedLayers:
-    """What each layer was seen to do on one text, from the tokens at positions `asking`.
+    """The measured attention of each layer on one text, for the tokens at positions `asking`.
 
     `entropies` [layers] are in nats. `outside` [layers, sizes] is the share of attention on tokens
     that are neither among the first `sink` nor among the latest of each size. Both are means of

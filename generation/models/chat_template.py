@@ -57,7 +57,7 @@ class ChatTemplate:
 
 
 class _TemplateRunner:
-    """What a template has, without the template: so the one can be collected before the other."""
+    """A template's worker and its state, apart from the template, which can be collected first."""
 
     def __init__(self, text: str, known: Mapping[str, str]) -> None:
         self._told = {"template": text, "known": dict(known)}
@@ -110,7 +110,7 @@ class _TemplateRunner:
         worker = self._started()
         asked = json.dumps([chats, longest]).encode()
         with _ended_after(worker, SECONDS):
-            # What ended says why when it is asked for its answer.
+            # A worker that has ended reports why when its answer is received.
             with suppress(BrokenPipeError):
                 _send(self._chats, HEAD.pack(len(asked)) + asked)
             answers = [worker.receive(1 + max(longest, _LONGEST)) for _ in chats]

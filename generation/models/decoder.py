@@ -37,7 +37,7 @@ from sealgate.reasons import Reason, SealgateError
 
 _PLAIN = "a"
 _USER, _TOOL = "user", FETCHED[0]
-# What no template says by itself.
+# A text that no template contains by itself.
 _TOLD = "fetched 4711"
 
 
@@ -113,7 +113,7 @@ class LanguageModel:
         except SealgateError:
             raise
         except Exception as error:
-            # Whatever the library finds wrong with what others wrote, or no room on the device.
+            # The library's errors about files that others wrote, or no memory on the device.
             raise SealgateError(
                 Reason.CHECKPOINT_REFUSED, f"{type(error).__name__}: {error}"
             ) from error

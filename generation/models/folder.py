@@ -59,7 +59,7 @@ def check_index(folder: Path) -> None:
 
 
 def template_of(folder: Path) -> ChatTemplate | None:
-    """What writes chats, where the folder has a template."""
+    """The folder's chat template, None if it has none."""
     path = folder / TOKENIZER_CONFIG
     described = json.loads(path.read_bytes()) if path.exists() else {}
     text = described.get("chat_template") if isinstance(described, dict) else None

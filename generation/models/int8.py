@@ -38,7 +38,7 @@ _BLOCK = 1 << 19
 _ROWS = 64
 # Kernels take fewer rows by a way that is slower by magnitudes for some matrices.
 _FEWEST = 4
-# What follows a matrix with the same input.
+# The matrix that follows one and has the same input.
 _NEXT = {"q_proj": "k_proj", "k_proj": "v_proj", "gate_proj": "up_proj"}
 # Two signed bytes hold up to 127 * 256 + 127; -128 is the least of the lower one.
 _LARGEST = 127 * 256
@@ -295,7 +295,7 @@ def _is_shared(owners: Mapping[str, int], owner: int) -> bool:
 
 
 def as_rounded(weights: Floats) -> Floats:
-    """What a matrix stands for once it is rounded."""
+    """The float values of a matrix after rounding to INT8."""
     values, scale = _rounded(torch.tensor(weights))
     found: Floats = (values.float() * scale[:, None]).numpy()
     return found

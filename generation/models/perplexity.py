@@ -43,7 +43,7 @@ MEASURE = (
     "less the tail of clean prompts for each e times that it is longer than a window; the first "
     "four tokens and a template's are left out"
 )
-"""What evidence says of it."""
+"""The description of the measure in evidence."""
 _OPENING = 4
 # Logits of so many tokens are in memory at once: with large vocabularies they outweigh the model.
 _PART = 64
@@ -70,8 +70,8 @@ class SurprisePeaks:
     times: float
 
     def less(self, tail: float) -> float:
-        """What is left of it for its length, where clean heights exceed what they exceed by `tail`
-        nats on average.
+        """The height less the correction for the prompt's length; `tail` is the mean excess of
+        clean heights, in nats (`tail_of`).
         """
         return self.highest - tail * math.log(self.times)
 
@@ -135,7 +135,7 @@ def score(
     tail: float = 0.0,
     joined: JoinedMeasure | None = None,
 ) -> float:
-    """What a prompt's threshold is compared with; see `height` and `SurprisePeaks.less`."""
+    """The number that is compared with a prompt's threshold; see `height`, `SurprisePeaks.less`."""
     return height(model, ids, window, written, joined).less(tail)
 
 

@@ -137,7 +137,7 @@ class LogitsCommand:
 def serve(
     rank: int, work: SplitWork, commands: Connection, replies: Connection, gone: Awaited
 ) -> None:
-    """What each process does, until nobody sends commands any more."""
+    """Run one process of the group, until no commands come any more."""
     os.environ.update(_environment(rank, work))
     torch.set_num_threads(1)
     first = rank == 0

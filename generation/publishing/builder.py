@@ -109,10 +109,10 @@ def build(
     prompts. `commit` is given the digest of the weights before they are marked. With `windows` the
     version has attention windows.
 
-    1. What a generator may have of the folder is copied, and weights are safetensors (FILE_MISSING,
-       PATH_UNSAFE, CHECKPOINT_REFUSED). It loads (CHECKPOINT_REFUSED), and has room for what may be
-       asked (ENGINE_UNSUITABLE). Prompts are enough, and short enough (CALIBRATION_TOO_SMALL,
-       PROMPT_TOO_LONG, TENSOR_TEXT); so are the texts for windows.
+    1. The files that a generator may have are copied, and weights are safetensors (FILE_MISSING,
+       PATH_UNSAFE, CHECKPOINT_REFUSED). The model loads (CHECKPOINT_REFUSED), and its context is
+       long enough for the largest request (ENGINE_UNSUITABLE). Prompts are enough, and short enough
+       (CALIBRATION_TOO_SMALL, PROMPT_TOO_LONG, TENSOR_TEXT); so are the texts for windows.
     2. The mark is committed to, then written (FORMAT_REFUSED, WATERMARK_CAPACITY); it is read in
        what is stored and in INT8 (WATERMARK_FAINT). Where perplexity grows by more than
        `largest_loss`, another mark is drawn and committed to, up to seven times (WATERMARK_COST).

@@ -14,8 +14,9 @@ from generation.models.decoder import LanguageModel
 from generation.models.perplexity import surprises
 
 NAMED = {0.02: ("Alice", "71492"), 0.5: ("Robert", "38056"), 0.95: ("Maria", "92617")}
-"""Whose number is named, by where in a text, as a share of its length."""
-# What full attention recalls with less says nothing about windows.
+"""A person and their number, by the place in a text at which it is named, as a share of its length.
+"""
+# If full attention recalls less than this, the measurement says nothing about windows.
 _KNOWN = 0.5
 # The end of a text makes room for names and questions.
 _KEPT = 0.97
@@ -84,7 +85,7 @@ def looking_back(decoder: LanguageModel, ids: Sequence[int]) -> list[list[float]
     """
     text = RecallText.of(decoder, ids)
     looks = []
-    # What was named near the end is in every window.
+    # A number named near the end is in every window.
     for at in list(text.named)[:-1]:
         # The first token asks for nothing yet, and the last one foretells nothing of the number.
         asking = range(text.asked[at].start + 1, text.told[at].stop - 1)

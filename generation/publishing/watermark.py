@@ -48,8 +48,8 @@ class CommittedMark:
 
 
 def unmarked_digest(weights: Sequence[FileEntry]) -> str:
-    """What a mark is bound to before it is made: the digest of the one file of weights, or of a
-    manifest of several.
+    """The digest to which a mark is bound before it is made: that of the one file of weights, or of
+    a manifest of several.
     """
     return weights[0].digest if len(weights) == 1 else Manifest(tuple(weights)).digest
 
@@ -65,7 +65,7 @@ class MarkedWeights:
     int8: MarkDetection
 
     def record(self, version_digest: str) -> MarkRecord:
-        """What the publisher keeps, once the version has a digest."""
+        """The record that the publisher keeps, once the version has a digest."""
         mark, entry = self.committed.mark, self.committed.entry
         return MarkRecord(mark, self.worded, entry, version_digest, self.slots)
 
@@ -98,7 +98,7 @@ def _read(
     code: WatermarkCode,
     form: str,
 ) -> MarkDetection:
-    """What the code reads in weights by their names, of which one is in memory at a time."""
+    """Detect the code in named weights, one in memory at a time. Raises: WATERMARK_FAINT."""
     found = detect_named(weights, slots, code)
     if not found.found:
         raise SealgateError(Reason.WATERMARK_FAINT, f"{form} reads z = {found.z:.1f}")
@@ -106,7 +106,7 @@ def _read(
 
 
 def _weights(made: Path, names: Sequence[str]) -> Iterator[tuple[str, Floats]]:
-    """Those that may carry the mark."""
+    """The weights that may carry the mark, by name."""
     for file in names:
         tensors = TensorFile.parse(np.memmap(made / file, np.uint8, "r"))
         for name in tensors.floats():

@@ -45,8 +45,10 @@ _SHORTEST = 4 * _SMALLEST
 
 @dataclass(frozen=True, slots=True)
 class WindowOptions:
-    """What a publisher asks for: windows that are measured, or all of `tokens`; on `texts`, half of
-    which choose and half of which check. With `recalled` 0, recall is measured and not asked for.
+    """A publisher's options for attention windows: all of size `tokens`, or measured if it is None.
+
+    Half of the `texts` serve to choose windows and half to check them. With `recalled` 0, recall is
+    measured but not required.
     """
 
     texts: Sequence[str]
@@ -72,8 +74,9 @@ class LayerSpread:
 
 @dataclass(frozen=True, slots=True)
 class WindowFindings:
-    """What was measured: perplexities on the texts that check, of `tokens` tokens, the longest
-    text's length, how far each layer reaches, and recall on the first text that checks.
+    """The measurements: perplexities `full` and `windowed` on the checking texts of `tokens`
+    tokens, the length of the `longest` text, each layer's reach, and recall on the first checking
+    text.
     """
 
     attention: AttentionWindows

@@ -31,16 +31,16 @@ class StreamedText:
         """Whether a stop text has come."""
 
     def add(self, token: int) -> str:
-        """What can be said now that this token has come."""
+        """The text that can be released after this token."""
         self._new.append(token)
         return self._release(self._read(), last=False)
 
     def end(self) -> str:
-        """The remaining text, once no token comes any more; half a character is told as U+FFFD."""
+        """The remaining text, after the last token; an incomplete character becomes U+FFFD."""
         return self._release(self._decoded()[len(self._before) :], last=True)
 
     def _read(self) -> str:
-        """What the new tokens say, once that is whole characters."""
+        """The text of the new tokens; empty until it ends with a complete character."""
         text, known = self._decoded(), len(self._before)
         if len(text) <= known or text.endswith(_UNKNOWN):
             return ""

@@ -1,8 +1,8 @@
 """Bounds how long a version may take to load.
 
-A version is run while it is loaded: on its golden inputs, and with constants. Whoever approved it
-saw none of its operators, and one loop without an end would keep an engine from following the
-registry any more, so that no revocation would arrive.
+A version is run while it is loaded: on its golden inputs, and with constants. Approvers do not see
+its operators, and one endless loop would keep an engine from following the registry, so that no
+revocation would arrive.
 """
 
 import logging
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class LoadLimit(Generic[T]):
-    """Loads in threads of their own. What took too long once is not tried again here."""
+    """Loads versions in separate threads. A version that took too long is not tried again here."""
 
     def __init__(self, seconds: float = LOAD_SECONDS, trial: TrialLoad | None = None) -> None:
         """With a `trial`, a version is loaded in a worker before it is loaded here."""

@@ -6,8 +6,8 @@ hours would hold a core of this process for good, and one whose constants take g
 it. Nobody who approves a version sees its operators.
 
 A worker of ours, with little time and memory and no network, keys or files, does the same work
-before this process does it. What has passed is remembered across starts: the files of a digest, and
-the library that computes.
+before this process does it. Passed trials are remembered across starts, by the digest of the files
+and the library's release.
 """
 
 import json
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 SECONDS = 300.0
 """Half of what loading may take with it."""
 TASK = f"{__name__}:run"
-# What the libraries map; beside that, the other half of the memory is left to those who answer.
+# The address space that the libraries map. The other half of the memory is left for serving.
 _LIBRARIES = 512 << 20
 _SCRATCH = 1 << 20
 _LARGEST_FILE, _MOST = 1 << 20, 4096
@@ -40,8 +40,10 @@ _WORKERS = (Reason.WORKER_LIMIT, Reason.WORKER_FAILED, Reason.WORKER_FORBIDDEN)
 
 
 class TrialLoad:
-    """Safe for many threads. What a worker was ended for is not tried again by this process. A
-    worker that does not start says nothing of the version, so the next load tries again.
+    """Runs trial loads in workers. Safe for many threads.
+
+    A version whose worker was ended is not tried again by this process. A worker that does not
+    start says nothing about the version, so the next load tries again.
     """
 
     def __init__(
@@ -106,7 +108,7 @@ class TrialLoad:
 
 
 def _read(path: Path | None) -> dict[str, None]:
-    """What has passed, the newest last; nothing where the file is not there or not ours."""
+    """The passed trials, the newest last; none if the file is absent or is not ours."""
     if path is None:
         return {}
     try:

@@ -105,7 +105,7 @@ class Batcher(LaneQueue[Rows, Part]):
             if self._withdraw(job):
                 self.pass_on([])
             raise
-        # Who has run out of time but was just told to lead must, for the sake of those behind.
+        # A request that was just told to lead must, even if its time has run out: others wait.
         if not opened and not self._withdraw(job):
             raise job.failure or SealgateError(Reason.DEADLINE_TOO_SHORT, "in the queue")
         return job.state is JobState.LEADING
@@ -113,8 +113,8 @@ class Batcher(LaneQueue[Rows, Part]):
     def _lead(self, job: Job[Rows, Part], alone: bool = True) -> None:
         """Run one batch, with `job` at its head, and pass the lane on whatever happens.
 
-        The leader of a burst is not `alone`: who can join it already waits, and the next burst
-        comes on this very thread.
+        The leader of a burst is not `alone`: the requests that can join it already wait, and the
+        next burst comes on this same thread.
         """
         batch, seconds = [job], 0.0
         try:

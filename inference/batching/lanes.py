@@ -1,4 +1,4 @@
-"""What the threads of a batcher share, behind one mutex: the queue, lanes, bursts and counts."""
+"""The state that a batcher's threads share behind one mutex: queue, lanes, bursts and counts."""
 
 import threading
 import time
@@ -74,7 +74,7 @@ class Burst(Generic[Rows, Part]):
         return [job for job in waiting if job.deadline is not None and job.deadline <= now]
 
     def results(self) -> list[Part | SealgateError]:
-        """What became of each request, in order."""
+        """The result or error of each request, in order."""
         found: list[Part | SealgateError] = []
         for outcome in self._outcomes:
             if isinstance(outcome, SealgateError):

@@ -124,7 +124,7 @@ class BatchingBounds:
     queue_rows: int = 0
     """Rows that may wait, to each level of priority."""
     timeout_us: int = 0
-    """What a request may take, in microseconds, in queue and run."""
+    """The longest time of a request, in queue and run, in microseconds."""
     priority_levels: int = 0
     """With 1, there are no priorities."""
     instances: int = 0
@@ -239,7 +239,7 @@ class BatcherLimits:
 
 @dataclass(frozen=True, slots=True)
 class BatcherCounts:
-    """What a batcher has done so far.
+    """A batcher's counts so far.
 
     `dropped` requests ran out of time, lost their caller, made room, or were in a batch that
     failed. `waited_ns` is how long the others took, together, from their arrival until they ran.

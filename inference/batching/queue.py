@@ -4,9 +4,9 @@ Within a level, callers have equal shares, counted in rows (start-time fair queu
 Cheng, SIGCOMM 1996). Each request is due at a virtual time: the time of its caller's previous
 request plus that request's rows. A new caller begins at the present virtual time. A caller that
 floods the queue waits behind its own requests while others pass. A caller's requests keep their
-order. What a caller was given counts until the queue is empty, even if the caller does not wait in
-between; otherwise one large request at a time would be due at once, each time. A request that left
-unserved does not count.
+order. The rows that a caller was served count until the queue is empty, even if the caller does not
+wait in between; otherwise a caller that sends one large request at a time would always be due at
+once. A request that left unserved does not count.
 
 Of `OVERTAKEN + 1` requests taken in a row, at least one is ordinary while any ordinary one waits:
 a request with k others due before it is overtaken by at most `OVERTAKEN * (k + 1)` urgent ones.

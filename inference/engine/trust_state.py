@@ -53,7 +53,7 @@ class HighWaterMark:
 
 @dataclass(frozen=True, slots=True)
 class RollbackGuard:
-    """The newest documents that the engine has verified. Immutable: each new one gives a new value."""
+    """The newest documents that the engine has verified. Each new one makes a new, frozen value."""
 
     policy: HighWaterMark | None = None
     freshness: HighWaterMark | None = None

@@ -64,11 +64,13 @@ class AnswerPart:
 def read_sampling_request(
     request: oip.ModelInferRequest, seed: Callable[[], int], tokens: int = DEFAULT_TOKENS
 ) -> SamplingRequest:
-    """What a request asks; where tokens are drawn and it names no seed, `seed` gives one. Where it
-    names no `max_tokens`, they are so many `tokens`.
+    """Read a request's sampling parameters and its input.
+
+    If tokens are sampled and the request names no seed, `seed` gives one. `tokens` is the default
+    of `max_tokens`.
 
     Raises SealgateError: PARAMETER_MALFORMED for a parameter of ours of another type or value,
-    TENSOR_NAME unless there is one input, and as `read_inputs`; of its bytes nothing is known yet.
+    TENSOR_NAME unless there is one input, and as `read_inputs`. The input's bytes are not checked.
     """
     found = {name: _value(name, request) for name in _KINDS if name in request.parameters}
     temperature, top_p = (_decimal(name, found.get(name)) for name in ("temperature", "top_p"))

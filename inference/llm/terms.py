@@ -279,8 +279,8 @@ class GeneratorTerms:
         )
 
     def runs_in(self, place: str) -> str:
-        """What entries, receipts and metadata call the engine at `place` that runs it: attention
-        windows are part of it.
+        """The name, in entries, receipts and metadata, of the engine at `place` that runs this
+        version; it includes the attention windows.
         """
         return place if self.attention is None else f"{place}; {self.attention.description}"
 

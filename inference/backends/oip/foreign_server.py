@@ -93,7 +93,7 @@ class OipSettings:
             )
 
     def named(self, model: str, version: int) -> tuple[str, str]:
-        """What the server calls this version: its model's name, and its version's."""
+        """The server's names of this model and version."""
         return (
             self.model.format(model=model, version=version),
             self.version.format(model=model, version=version),

@@ -200,8 +200,8 @@ def _verified(path: str, cleared: VerifiedPointer, source: FileSource) -> bytes:
 
 
 def _forms(messages: Sequence[dict[str, str]]) -> Iterator[str]:
-    """What a template may write in one, which is all contents in a row, and those of one role; as
-    it is, and as a tokenizer that normalizes may read it.
+    """The texts that a template may write without a break: all contents together, and those of each
+    role; as they are, and as a normalizing tokenizer may read them.
     """
     roles = sorted({message["role"] for message in messages})
     groups = [[each for each in messages if each["role"] == role] for role in roles]

@@ -60,7 +60,7 @@ class ReplicaCaller(Protocol):
         ...
 
     def costs(self, to: VersionAddress) -> BatchCosts:
-        """What batches cost at one replica, including the round trip; raises the same."""
+        """The costs of batches at one replica, including the round trip. Raises as `infer` does."""
         ...
 
 
@@ -143,7 +143,9 @@ class ReplicaFleet(Protocol):
     """A changing number of replicas."""
 
     def follow(self, number: int) -> list[RemoteRefusal | None]:
-        """What each responding replica says about the pointer shown under `number`."""
+        """For each responding replica, why it does not follow the pointer shown under `number`;
+        None if it does.
+        """
         ...
 
     def infer(self, number: int, to: VersionAddress, x: npt.NDArray[Any]) -> InferenceResult:
@@ -158,7 +160,7 @@ class ReplicaFleet(Protocol):
 
 
 class ReplicaGroup:
-    """What the replicas were shown and what they answered. A `ReplicaCaller` and a
+    """Shows pointers to the replicas and runs versions there. A `ReplicaCaller` and a
     `VersionLoader`.
     """
 

@@ -92,11 +92,11 @@ class PointerBoard:
         replace_file(self._path(number), shown)
 
     def remove(self, number: int) -> None:
-        """Remove `number`: it was replaced, or was not believed."""
+        """Remove `number`, which was replaced or refused."""
         self._path(number).unlink(missing_ok=True)
 
     def after(self, number: int) -> Iterator[tuple[int, bytes]]:
-        """What was added after `number`, in order, each with its own number."""
+        """The entries added after `number`, in order, each with its own number."""
         while True:
             found = sorted(int(path.name) for path in self._folder.glob("[0-9]*"))
             later = [each for each in found if each > number]
@@ -135,7 +135,7 @@ class RemoteRefusal(NamedTuple):
 
 
 def unwrap(said: T | RemoteRefusal) -> T:
-    """What a replica said, or the refusal that it was, raised."""
+    """Return a replica's answer. Raises the refusal, if it is one."""
     if isinstance(said, RemoteRefusal):
         raise SealgateError(Reason.named(said.reason), f"at a replica: {said.detail}")
     return said
@@ -172,7 +172,7 @@ class Replica:
             return _told(refusal)
 
     def costs(self, to: VersionAddress) -> BatchCosts | RemoteRefusal:
-        """What batches cost here; see `EngineHost.costs`."""
+        """The costs of batches here; see `EngineHost.costs`."""
         try:
             return self._host.costs(*to)[1]
         except SealgateError as refusal:

@@ -1,12 +1,12 @@
-"""A burst of requests on its way to engines: what is where, and what becomes of it.
+"""Sends a burst of requests to engines, and tracks where each request is.
 
 1. Requests that fit into one batch travel in one message, and all messages leave at once. The
    engine runs each on a thread of its own, so none waits for another's batches.
-2. What is answered is passed on as it comes. A request whose time has run out is given up, whether
-   or not the others are answered.
-3. What an engine does not answer another one is asked for (`Attempt`).
+2. Answers are passed on as they come. A request whose time has run out is given up, whether or not
+   the others are answered.
+3. If an engine does not answer a request, another one is asked (`Attempt`).
 
-Nothing here has a thread: who brings the burst waits for all of its messages.
+There are no threads here: the caller that brings the burst waits for all of its messages.
 """
 
 import time
@@ -46,7 +46,7 @@ class Attempt:
 
 
 class BurstEngine(Protocol):
-    """What of a `RemoteEngine` a burst needs."""
+    """The part of `RemoteEngine` that a burst needs."""
 
     takes_bursts: bool
 
@@ -93,7 +93,7 @@ class BurstCalls:
     messages: VersionMessages
     _ended: "SimpleQueue[Parcel]" = field(default_factory=SimpleQueue)
     _away: set[Parcel] = field(default_factory=set)
-    # Who still waits, and until when at most.
+    # The requests that still wait, and their deadlines.
     _waiting: dict[int, float | None] = field(default_factory=dict)
 
     def answers(
@@ -171,7 +171,7 @@ class BurstCalls:
             parcel.call.cancel()
 
     def _outcomes(self, parcel: Parcel) -> list[tuple[int, Answer]]:
-        """What became of a parcel that has ended; what another engine is asked for is not yet."""
+        """The outcomes of an ended parcel, except of requests that another engine is now asked."""
         name, requests = parcel.engine, list(parcel.requests.values())
         engine = self.engines.by_name[name]
         try:

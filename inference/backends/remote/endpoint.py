@@ -288,10 +288,10 @@ class EngineConnection:
             raise self.told(refusal) from refusal.__cause__
 
     def told(self, refusal: SealgateError) -> SealgateError:
-        """What a caller hears of what the engine said of a request."""
+        """The error for the caller of a request that the engine refused."""
         if refusal.reason in _OF_A_REQUEST:
             return refusal
-        # It is away, is draining, or does not have what it was shown.
+        # The engine is unreachable or draining, or lacks versions that it was shown.
         self._behind.set()
         return SealgateError(Reason.ENGINE_UNAVAILABLE, str(refusal))
 

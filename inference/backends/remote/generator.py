@@ -64,7 +64,7 @@ class Generator(NoClassifier, ABC):
 
     @property
     def arithmetic(self) -> str:
-        """What it computes with; empty where that is not known here."""
+        """Its number format: empty, because it is not known here."""
         return ""
 
     def is_of(self, cleared: VerifiedPointer) -> bool:

@@ -27,10 +27,10 @@ _log = logging.getLogger(__name__)
 # In this time a version is loaded, held against its golden answers and warmed.
 _LOAD_SECONDS = 120.0
 ASK_SECONDS = 5.0
-# The way to an engine is the shortest of so many calls that do nothing.
+# The network delay of an engine is the shortest of this many empty calls.
 _WAYS = 3
 _LONGEST_PLACE = 100
-# What an engine may say of a load, and will not say of the same one when it has recovered.
+# Refusals of a load that end when the engine has recovered.
 _PASSING = frozenset(
     {
         Reason.QUEUE_FULL,

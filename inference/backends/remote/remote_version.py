@@ -101,7 +101,7 @@ class RemoteVersion:
 
     @property
     def arithmetic(self) -> str:
-        """What an engine of ours answers in."""
+        """The number format in which engines of this project answer."""
         return self.config.arithmetic
 
     @property
@@ -122,7 +122,7 @@ class RemoteVersion:
         return (self.model, self._number) == (model, number)
 
     def counts(self) -> BatcherCounts:
-        """What this gateway asked. Queueing times are known to the engine only."""
+        """The requests of this gateway. Queueing times are known only to the engine."""
         with self._mutex:
             return BatcherCounts(self._requests, self._requests, self._rows, self._dropped, 0)
 

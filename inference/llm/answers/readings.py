@@ -39,14 +39,14 @@ _UNSEEN = frozenset({"Cf", "Mn", "Me"})
 
 @dataclass(frozen=True, slots=True)
 class OtherWriting:
-    """A writing of a text. `starts` and `ends` are where in the text each character stands."""
+    """Another writing of a text. `starts` and `ends` have each character's place in the text."""
 
     text: str
     starts: Sequence[int]
     ends: Sequence[int]
 
     def place(self, start: int, end: int) -> tuple[int, int]:
-        """Where in the text that stands which the reading has from `start` up to `end`."""
+        """The place in the text of the reading's characters from `start` up to `end`."""
         return self.starts[start], self.ends[end - 1]
 
 
@@ -102,7 +102,7 @@ def _placed(text: str, escapes: Sequence[re.Match[str]]) -> OtherWriting:
 
 
 class _Forms(dict[int, str]):
-    """What a character stands for, by itself, by its number."""
+    """The form of each character, by its code point."""
 
     def __missing__(self, number: int) -> str:
         character = chr(number)

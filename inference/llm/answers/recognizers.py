@@ -64,7 +64,7 @@ _OWN_SECRETS = (
     # Google, GitHub's of the newer form, Hugging Face
     re.compile(r"AIza[\w-]{35}|github_pat_\w{50,}|hf_[A-Za-z0-9]{34}"),
 )
-# What a key goes on with that is longer than its pattern.
+# The rest of a key that is longer than its pattern.
 _REST = re.compile(r"(?<=[A-Za-z0-9_+/=-])[A-Za-z0-9_+/=-]+")
 _DOMAIN = re.compile(r"@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}\b")
 _LONGEST_LOCAL = 64
@@ -86,7 +86,7 @@ def _number(form: str) -> re.Pattern[str]:
     return re.compile(f"{_FROM}{form}{_TO}", re.IGNORECASE)
 
 
-# What has the form of such a number, and what says whether it is one.
+# A pattern for each kind of number, and the check of its digits.
 _CHECKED: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
     (_IBAN, iban.is_valid),
     (_CARD, lambda text: luhn.is_valid(_digits(text))),

@@ -1,15 +1,15 @@
-"""Holds an answer back by some tokens, looks at what is held, and lets the rest leave.
+"""Screens an answer while it streams: holds back its last tokens, and releases the checked rest.
 
-What leaves is known to be in order as far as anything is that ends within the tokens held back, and
-as far as a word of up to 512 letters, digits and signs is, of which most keys are one. A finding
-that ends later is acted on from where it has not left yet.
+Released text has been checked for every finding that ends within the tokens held back, and for
+words of up to 512 letters, digits and signs, which most keys are. A finding that ends later is
+acted on from the first character that has not been released.
 
-A classifier reads what is held and some text before it, each time when half as many tokens have
-come as are held back, and at the end. Where in that text its class begins nobody knows, so what
-follows holds for all that has not left.
+A classifier reads the held text and some text before it, each time that half as many tokens have
+come as are held back, and at the end. It does not say where in that text its class begins, so its
+consequence applies to all text that has not been released.
 
-A text of `stop` is no part of the answer that it ends, but its caller knows it. So what is held is
-also looked at with each such text behind it, and the last ids, which may tell of more, stay behind.
+A text of `stop` ends an answer and is not part of it, but the caller knows it. So the held text is
+also checked with each such text appended, and the last ids, which may reveal more, are not sent.
 """
 
 import re
@@ -25,8 +25,8 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.policy import AnswerRules, Consequence, FindingKind
 
 FILTERED = "content_filter"
-"""Why an answer ends that was cut, in OpenAI's words."""
-# So much of what has left is looked at again, with what follows it.
+"""The finish reason of an answer that was cut, as OpenAI names it."""
+# This many characters of released text are checked again, with the text that follows.
 _LOOK_BACK = 512
 # No finding but a secret has more characters.
 _REACH = 320
@@ -52,13 +52,13 @@ class _Held:
 
     @property
     def tokens(self) -> int:
-        """How many it has at least: where ids are not told, one."""
+        """The least number of its tokens: one if the engine sends no ids."""
         return len(self.part.ids) or 1
 
 
 class AnswerScreen:
-    """The screen of one answer. `kinds` are what was found, `acted` the actions that followed;
-    `tokens` are those that came, whatever left of them, `size` the bytes.
+    """The screen of one answer. `kinds` are the kinds of its findings, and `acted` the actions that
+    followed. `tokens` and `size` (in bytes) count all that arrived, released or not.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class AnswerScreen:
             FindingKind.CANARY: lambda: Canaries(rules.canaries),
         }
         self._recognizers = [(kind, known[kind]()) for kind in rules.actions]
-        # What is looked at, from the place `_base` of the answer on.
+        # The text that is checked; it begins at the place `_base` of the answer.
         self._text, self._base = "", 0
         self._held: deque[_Held] = deque()
         self._masked: list[AnswerFinding] = []
@@ -161,8 +161,8 @@ class AnswerScreen:
         self._masked = _merged(self._masked)
 
     def _findings(self, text: str, start: int = 0) -> Iterator[AnswerFinding]:
-        """What is found in a text that begins at `_base`, and in other writings of it; all but
-        secrets from `start` on.
+        """The findings in a text that begins at `_base`, and in other writings of it. Secrets are
+        searched in the whole text, everything else from `start` on.
         """
         tail, place = text[start:], self._base + start
         read = [*readings(tail)]
