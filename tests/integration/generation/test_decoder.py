@@ -1,4 +1,4 @@
-"""What a folder may hold, and what a prompt may be."""
+"""Decoders: the folders and the prompts that they accept."""
 
 import json
 import shutil

@@ -131,7 +131,7 @@ def test_matrices_with_the_same_input_are_multiplied_once(
         module = getattr(plain, name)
         stands = torch.from_numpy(as_rounded(module.weight.numpy()))
         torch.testing.assert_close(part, x @ stands.T + module.bias, rtol=1e-4, atol=5e-5)
-    # What comes in another order, or again, is multiplied anew.
+    # An input that comes in another order, or again, is multiplied anew.
     assert not torch.equal(parts[1](-x), found[1])
     assert torch.equal(parts[1](x), found[1])
     assert torch.equal(parts[1](x), found[1])

@@ -75,7 +75,7 @@ def test_a_process_that_is_killed(harness: GeneratorHarness, process: EngineProc
         "opened",
         "opened",
     ]
-    # What had come is bound by the entry that tells of its end.
+    # The entry about the end binds the text that had arrived.
     ended = [entry for entry in entries if entry["outcome"] != "opened"]
     assert all(entry["output"].startswith("sha256:") for entry in ended)
     found = client.post("/v1/chat/completions", {"model": "tiny", "messages": MESSAGES})

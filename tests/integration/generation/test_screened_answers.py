@@ -1,7 +1,7 @@
 """Screened answers by gRPC and OpenAI's protocol, whole and streamed.
 
-What leaves, and what entry and receipt say of it. The finding is a canary: a word that the model
-says anyway.
+The tests check the released text, its entry and its receipt. The finding is a canary: a word that
+the model says anyway.
 """
 
 import http
@@ -47,7 +47,7 @@ def screened(harness: GeneratorHarness, answers: dict[str, object]) -> None:
 
 
 class Seen(NamedTuple):
-    """What a caller got: the text, why it ended or was refused, and the receipt."""
+    """A caller's result: the text, why it ended or was refused, and the receipt."""
 
     text: str
     finish: str
@@ -106,7 +106,7 @@ _WAYS = [by_grpc, by_grpc_stream, by_http, by_http_stream]
 
 
 class Answer(NamedTuple):
-    """What the model says by itself to a seed, with a long word before its last tokens."""
+    """The model's own answer to a seed, with a long word before its last tokens."""
 
     seed: int
     text: str

@@ -238,7 +238,7 @@ def test_recall_is_how_probable_named_numbers_are(folder: Path) -> None:
 def test_windows_that_recall_too_little_are_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tokens: int | None
 ) -> None:
-    """What full attention recalls is given, for no tiny decoder recalls anything."""
+    """The recall of full attention is faked, because no tiny decoder recalls anything."""
 
     def said(decoder: LanguageModel, _: Sequence[int]) -> dict[float, float]:
         return {0.02: 0.9 if installed(decoder.model) is None else 0.09, 0.5: 0.2}

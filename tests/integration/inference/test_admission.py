@@ -1,4 +1,4 @@
-"""What a thief of the database can do to a version's files and signatures: nothing but withhold.
+"""Admission against a stolen database: its thief can only withhold files and signatures.
 
 Classes 5, 6 and 8 of the flaws that other registries had: external data, signatures that do not
 cover what is loaded, and pickle.

@@ -1,4 +1,4 @@
-"""What an engine keeps ready and does not load again."""
+"""Versions that an engine keeps ready and does not load again."""
 
 import copy
 from collections.abc import Callable

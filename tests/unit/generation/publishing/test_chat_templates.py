@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def copied(folder: Path) -> dict[str, str]:
-    """What the copy's `tokenizer_config.json` says."""
+    """The contents of the copy's `tokenizer_config.json`."""
     made = folder.with_name("made")
     copy_files(folder, made)
     assert not (made / TEMPLATE).exists()

@@ -26,7 +26,7 @@ def tokenizer() -> Tokenizer:
 
 
 def said(tokenizer: Tokenizer, *tokens: str | bytes) -> list[str]:
-    """What is said after each token, and at the end; bytes are a token each."""
+    """The text released after each token, and at the end; bytes are a token each."""
     text, found = StreamedText(tokenizer, ()), []
     for token in tokens:
         pieces = [token] if isinstance(token, str) else [f"<0x{byte:02X}>" for byte in token]

@@ -42,7 +42,7 @@ class Version:
 
 
 def recorded(tokens: int, **changes: str) -> dict[str, str]:
-    """What a receipt tells of so many tokens of the answer."""
+    """The fields of a receipt for that many tokens of the answer."""
     text = b"".join(piece.text for piece in PIECES[:tokens])
     output = answer_digest((1, 2), range(5, 5 + tokens), text)
     told = {"input": ASKED.digest, "output": output, "outcome": "answered", "verdict": "clean"}

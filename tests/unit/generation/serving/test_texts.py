@@ -18,7 +18,7 @@ def tokenizer() -> Tokenizer:
 
 
 def pieces(tokenizer: Tokenizer, text: str, *stop: str) -> list[str]:
-    """What is said after each byte until the text is over, and at the end."""
+    """The text released after each byte until the text is over, and at the end."""
     said, found = StreamedText(tokenizer, stop), []
     for token in tokenizer.encode(text).ids:
         found.append(said.add(token))

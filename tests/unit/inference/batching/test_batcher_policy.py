@@ -176,7 +176,7 @@ def test_batches_keep_within_what_memory_has_room_for() -> None:
         worker.open.set()
         for future in futures:
             future.result(60)
-    # Who brings more by themselves is run all the same.
+    # A single request with more rows is run all the same.
     assert worker.batches == [[1], [1, 1], [1, 1], [6]]
 
 

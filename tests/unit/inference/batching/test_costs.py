@@ -1,4 +1,4 @@
-"""What batches cost: measured by size, and what follows for any number of rows."""
+"""Costs of batches: measured by size, and computed from that for any number of rows."""
 
 import numpy as np
 import pytest

@@ -31,7 +31,7 @@ def test_nobody_waits_under_a_load_that_single_runs_could_carry() -> None:
 def test_in_a_burst_a_batch_waits_until_more_rows_would_cost_more_than_they_save() -> None:
     pace = measured(0.004, 0.0001, 0.0002)
     assert pace.worth_waiting_for() == int((0.004 - 0.0002) / (0.0002 + 0.0001))
-    # What costs as much a row in a batch as alone is never worth waiting for.
+    # If a row costs as much in a batch as alone, waiting never pays.
     assert measured(0.0, 0.004, 0.0002).worth_waiting_for() == 0
 
 

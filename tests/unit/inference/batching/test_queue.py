@@ -133,7 +133,7 @@ def test_of_those_who_always_wait_none_gets_more_than_a_request_ahead(order: lis
     line = line_of()
     for number in range(4):
         flood(line, f"caller-{number}", 100)
-    # Whatever else arrives, the four are served in turn.
+    # The four are served in turn, even if others arrive.
     for extra in order:
         line.append(Guest("x", False, caller=f"caller-{extra}"))
     served = [line.take().caller for _ in range(200)]

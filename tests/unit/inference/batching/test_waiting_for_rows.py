@@ -22,7 +22,7 @@ from tests.support.fakes.blocking_worker import (
 
 Pool = ThreadPoolExecutor
 DELAY = 1000.0
-# What a run is expected to take, how soon the next row is, and what the one in a hurry has left.
+# The expected time of a run, the time to the next row, and the time left of the urgent request.
 RUN, GAP, LEFT = 100.0, 20.0, 110.0
 
 

@@ -124,7 +124,7 @@ def test_who_comes_before_the_sessions_are_replaced_is_refused_at_once(
         with pytest.raises(SealgateError) as at_once:
             version.submit(ROWS)
         assert at_once.value.reason is Reason.RUN_HUNG
-        # What cannot be built at first is tried again.
+        # A version that cannot be built at first is tried again.
         Watchdog(every=0.02, grace=60).watch(version, 60, unreadable)
         until(lambda: not version.is_given_up)
         assert fails.is_set()

@@ -1,4 +1,4 @@
-"""What a request may ask of a language model, and in which words."""
+"""Requests to a language model: their parameters and their messages."""
 
 import json
 from typing import Any

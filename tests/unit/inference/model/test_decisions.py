@@ -1,4 +1,4 @@
-"""What answers decide that are no class: when they are the same, and what is left of them."""
+"""Decisions that are no class: when two answers are the same, and their reduced form."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What passes for a response graph, and what does not."""
+"""The contract of response graphs: accepted and refused graphs."""
 
 from collections.abc import Callable
 

@@ -111,6 +111,6 @@ def test_a_run_that_was_given_up_frees_its_core() -> None:
         finally:
             stuck.free.set()
         hung.exception(60)
-    # What comes back late has no place to give back a second time.
+    # A run that ends late does not give its place back a second time.
     with cores.taken("one"):
         assert not is_free(cores)

@@ -1,4 +1,4 @@
-"""What is found of a machine: its processor's instructions, and what NVIDIA's driver lists."""
+"""Detection of a machine: its processor's instructions, and the GPUs of NVIDIA's driver."""
 
 import sys
 from pathlib import Path

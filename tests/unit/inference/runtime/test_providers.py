@@ -1,7 +1,7 @@
 """Providers: the one that is configured or none, and a fallback that says that it is one.
 
-This machine may have no GPU. What cannot be tried without one is what a provider would answer; that
-its absence is noticed, refused or recorded can.
+The machine that runs the tests may have no GPU. The tests check that a missing provider is noticed,
+refused or recorded; a provider's answers cannot be tested without its device.
 """
 
 import logging

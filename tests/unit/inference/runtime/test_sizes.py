@@ -227,6 +227,6 @@ def test_buffers_stay_where_they_are() -> None:
         kept = first.copy()
         assert np.allclose(first, MODEL.logits(x), atol=1e-5)
         bound.run(("logits",), {"x": x + 1}, onnxruntime.RunOptions())
-        # What was answered is not overwritten by the run after it.
+        # The next run does not overwrite an answer.
         assert np.array_equal(first, kept)
     assert len(bound.buffers) == 2

@@ -1,4 +1,4 @@
-"""What passes for a text model's response graph, and what its description may say."""
+"""The contract of text response graphs, and the descriptions that text models may have."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What follows where the answer is of another class than the float32 model that was measured."""
+"""Screening of answers whose class differs from that of the float32 model."""
 
 import json
 from dataclasses import replace

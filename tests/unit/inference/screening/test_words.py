@@ -1,4 +1,4 @@
-"""What the first stage reads of a text's words: tables of a response graph, and what they say."""
+"""Word tables of a response graph, from which the first stage reads a text's words."""
 
 import numpy as np
 import pytest

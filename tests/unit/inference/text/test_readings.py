@@ -1,4 +1,4 @@
-"""What a text also says: decoded, written in letters, and with Latin letters for look-alikes."""
+"""Hidden readings of a text: decoded, in letters, and with Latin letters for look-alikes."""
 
 import base64
 

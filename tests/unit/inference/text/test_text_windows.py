@@ -1,4 +1,4 @@
-"""What a classifier is shown of a text: all of it, whatever it reads at once."""
+"""Text windows: together they show a classifier the whole text."""
 
 import random
 

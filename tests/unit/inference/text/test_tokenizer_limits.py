@@ -25,7 +25,7 @@ MARK = {"SpecialToken": {"id": "a", "type_id": 0}}
 
 
 def template(*single: dict[str, Any]) -> dict[str, Any]:
-    """What puts tokens around a text, or the text again."""
+    """A template that puts tokens around a text, or repeats the text."""
     other = {"Sequence": {"id": "B", "type_id": 1}}
     special = {"a": {"id": "a", "ids": [1], "tokens": ["a"]}}
     return {

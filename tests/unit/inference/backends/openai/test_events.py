@@ -1,4 +1,4 @@
-"""What a server of OpenAI's protocol may send, and that anything else is refused or noticed."""
+"""Events of an OpenAI-compatible server: accepted ones, and ones refused or noticed."""
 
 import threading
 import time

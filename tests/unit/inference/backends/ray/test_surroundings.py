@@ -17,7 +17,7 @@ from tests.support.harness.gateway import GatewayHarness
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What is changed of it is changed back, and folders are made where the test's are."""
+    """Set Ray's variables as another user would, and put temporary folders into the test's own."""
     for name in list(os.environ):
         if name.startswith("RAY_"):
             monkeypatch.delenv(name)

@@ -40,7 +40,7 @@ class Refusing(GRPCInferenceServiceServicer, EngineServiceServicer):
         self.loads = 0
         # Whether the reason is one that nobody here knows.
         self.newer = False
-        # What its refusals say beside their status, if they say that alone.
+        # The status details of its refusals, instead of the usual ones.
         self.details: list[any_pb2.Any] = []
         self.costs = engine_pb2.GetCostsResponse()
 
@@ -149,7 +149,7 @@ def test_an_engine_whose_details_are_garbled_is_heard_by_its_status(
     engine.details = [any_pb2.Any(type_url=f"type.googleapis.com/google.rpc.{kind}", value=b"\xff")]
     with refused(Reason.ENGINE_UNAVAILABLE):
         remote.infer(oip.ModelInferRequest(), None)
-    # Who follows the registry must outlive it.
+    # Following the registry must go on after it.
     remote.show(registry, registry)
     remote.probe()
     assert remote.behind

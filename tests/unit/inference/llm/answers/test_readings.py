@@ -1,4 +1,4 @@
-"""What a text says in other writings, and where."""
+"""Other writings of a text, and the places of their characters."""
 
 import base64
 import time

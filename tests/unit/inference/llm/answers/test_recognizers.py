@@ -1,4 +1,4 @@
-"""What counts as a secret or as personal data, and what only looks like it."""
+"""Recognizers of secrets and personal data, and texts that only look like them."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""What a model was told and must not repeat, however it is laid out."""
+"""Prompts and canaries that an answer must not repeat, however they are laid out."""
 
 import hashlib
 import time

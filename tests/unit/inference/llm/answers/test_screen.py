@@ -1,4 +1,4 @@
-"""What an answer may say: held back, looked at, masked, cut or withheld."""
+"""Screening of answers: held back, checked, masked, cut or withheld."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ def parts(text: str, size: int = 3) -> list[AnswerPart]:
 
 
 def left(screen: AnswerScreen, text: str, size: int = 3) -> tuple[str, str]:
-    """What leaves, and why it ends."""
+    """The released text, and why it ends."""
     out = list(screen.over(parts(text, size)))
     return b"".join(part.text for part in out).decode(), out[-1].finish
 
@@ -72,7 +72,7 @@ ENDED = [(b"Write to ", ""), (b"anna@example", ""), (b"", "stop")]
 
 
 def ended(action: str, *stops: str) -> list[AnswerPart]:
-    """What leaves of an answer that a stop text ended within an address."""
+    """The released text of an answer that a stop text ended within an address."""
     given = [AnswerPart((n,), text, finish) for n, (text, finish) in enumerate(ENDED)]
     screen = AnswerScreen(AnswerRules({"personal": action}), stops=stops)
     return list(screen.over(given))
