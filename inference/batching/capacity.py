@@ -151,7 +151,7 @@ class BatchSizes:
         return tuple(part[places] for part in work(rows))
 
     def _is_steady(self, row: Array, work: Work) -> bool:
-        """Whether a row alone in batches is answered alike, bit for bit."""
+        """Whether a row's answer is bit-identical in batches of different sizes."""
         seen = set()
         for size in self.sizes:
             parts = work(np.repeat(row, size, axis=0))

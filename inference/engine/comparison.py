@@ -31,7 +31,7 @@ class LogitsSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MarginComparison:
-    """Asks the float32 forward `reference`, which gives logits alone, about rows whose margin is
+    """Runs the float32 forward `reference`, which gives only logits, on rows whose margin is
     below `least`; infinity is every row. If it `spares` no run, all rows run, so that batches keep
     their sizes. `is_steady` says that a row's logits are the same in any batch (`gives_same_bits`).
     """
@@ -62,7 +62,7 @@ class MarginComparison:
 
 
 def gives_same_bits(reference: LogitsSource, rows: Array, form: InputForm) -> bool:
-    """Whether rows have the same logits together as alone, to the bit."""
+    """Whether rows have bit-identical logits together and one by one."""
 
     def logits(x: Array) -> Array:
         (found,) = reference.run(form.screening(x))

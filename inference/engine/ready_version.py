@@ -40,8 +40,6 @@ from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)
 
-"""Of a text model alone; the others are every version's."""
-
 Array = npt.NDArray[Any]
 
 

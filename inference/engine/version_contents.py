@@ -42,11 +42,11 @@ RESPONSE = "response.onnx"
 DETECTOR = "detector.json"
 GOLDEN = "golden.safetensors"
 TOKENIZER = "tokenizer.json"
-"""Of a text model alone; the others are every version's."""
+"""Only text models have it; every version has the others."""
 FILES = frozenset({MODEL, INT8, FP32, RESPONSE, DETECTOR, GOLDEN})
 Array = npt.NDArray[Any]
 
-# The first golden rows also run alone and in threes: the batch must not matter.
+# The first golden rows also run singly and in threes: the batch must not change the answers.
 _COMPANY_SIZES = (1, 3)
 _COMPANY_ROWS = 12
 

@@ -20,7 +20,7 @@ _MOST = 64
 
 @dataclass(frozen=True, slots=True)
 class RaySettings:
-    """Read by `sealgate serve engine --on ray` alone. Times are in seconds."""
+    """Only `sealgate serve engine --on ray` reads this section. Times are in seconds."""
 
     least: int = 1
     """Replicas that are always there."""
