@@ -1,4 +1,4 @@
-"""What has gone wrong in other servers and registries, and the tests here that would have shown it.
+"""Flaws of other servers and registries, and the tests here that would have shown them.
 
 Each flaw has its tests by name, so that none is renamed or removed without this list.
 """

@@ -132,7 +132,7 @@ def test_no_sql_is_composed_at_run_time() -> None:
 
 
 def statements(tree: ast.Module) -> set[str]:
-    """What takes SQL as text: `text` is others' name for other things too."""
+    """Return the calls that accept SQL as text: `text` counts only if it is SQLAlchemy's."""
     taken = {"execute", "exec_driver_sql", "executescript", "scalar", "scalars"}
     return taken | {"text"} if "sqlalchemy.text" in imported(tree) else taken
 

@@ -1,4 +1,4 @@
-"""What holds for a bucket alone: how it is reached, and what goes wrong on the way."""
+"""An artifact store in a bucket: its addresses, and failures of the service."""
 
 import threading
 from contextlib import suppress

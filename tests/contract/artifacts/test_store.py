@@ -1,4 +1,4 @@
-"""What every artifact store does: whole files only, the right bytes only, in and out."""
+"""The contract of every artifact store: only whole files and only the right bytes."""
 
 import time
 from collections.abc import Iterator

@@ -35,7 +35,7 @@ def test_a_report_stands_beside_the_version_and_in_the_log(harness: RegistryHarn
     size = harness.registry.log.size()
     found = attach(harness, report)
     assert found.attached == (report,)
-    # What a proposal names, and by what a version is known, are as before.
+    # The version's name and the digest that proposals name are as before.
     assert replace(found, attached=()) == version
     (block,) = harness.registry.audit_trail.records(size, size + 1)
     (proven,) = block
@@ -136,13 +136,13 @@ def test_one_person_does_not_take_anothers_place(harness: RegistryHarness) -> No
         attach(harness, report)
     with refused(Reason.EVIDENCE_TOO_MUCH):
         attach(harness, reports[-1])
-    # What is there already is still answered as before.
+    # A report that is attached already is still answered as before.
     assert len(attach(harness, reports[0]).attached) == MOST_OF_ONE
     assert len(attach(harness, a_report(version, "arne"), "arne").attached) == MOST_OF_ONE + 1
 
 
 def test_one_person_does_not_fill_the_version(harness: RegistryHarness) -> None:
-    """What is attached comes with the version in one message."""
+    """Attachments come with the version in one message."""
     version = harness.publish("one")
     # An envelope holds its payload in base64.
     body = "x" * (LARGEST_ATTACHMENT * 3 // 4 - 1000)

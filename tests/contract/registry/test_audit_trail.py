@@ -1,4 +1,4 @@
-"""What auditors are shown of the registry proves what was live, and how far a key reaches."""
+"""The registry's audit trail proves which version was live, and which versions a key signed."""
 
 from datetime import datetime
 

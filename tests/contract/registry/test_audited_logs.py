@@ -1,4 +1,4 @@
-"""What an auditor finds of logs: anchors, tiles, and logs that are not shown."""
+"""An auditor's findings on logs: anchors, tiles, and logs that are not shown."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whoever follows a registry hears of each change within moments, by whatever process."""
+"""A follower of the registry hears of each change, whichever process made it."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from tests.support.harness.registry import RegistryHarness
 
 @pytest.fixture
 def follower(harness: RegistryHarness, database_url: str) -> Iterator[Database]:
-    """What a second gateway has open."""
+    """The registry's database, opened a second time as another gateway does."""
     database = Database.open(database_url, "registry")
     yield database
     database.close()

@@ -1,4 +1,4 @@
-"""What one answer rests on is proved by the registry's log, and what is withheld is found out."""
+"""The registry's log proves what an answer rests on, and shows what is withheld."""
 
 from collections.abc import Callable
 from dataclasses import replace

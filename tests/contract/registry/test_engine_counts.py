@@ -1,4 +1,4 @@
-"""What engines say that they ran is kept in the registry's log, if an engine has signed it."""
+"""Engines' signed counts of requests are entries of the registry's log."""
 
 import json
 from dataclasses import replace

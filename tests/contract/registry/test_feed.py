@@ -1,4 +1,4 @@
-"""What the registry tells those who follow it: each entry once, with its record as it was."""
+"""The registry's feed: each entry once, with its record as it was then."""
 
 from registry.audit.feed import FeedChange
 from registry.state.records import ModelRecord, PointerRecord, ProposalRecord, VersionRecord
@@ -44,7 +44,7 @@ def test_a_promotion_from_the_policy_to_the_pointer(harness: RegistryHarness) ->
 
 
 def test_a_record_is_what_it_was_then(harness: RegistryHarness) -> None:
-    """What follows later changes nothing that was told."""
+    """Later changes do not alter records that the feed has sent."""
     version = harness.publish()
     harness.release(version)
     before = told(harness)

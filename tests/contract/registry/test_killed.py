@@ -93,7 +93,7 @@ def test_answer_log_killed_at_any_moment(database_url: str) -> None:
     url = database_url
     for _ in range(_ROUNDS):
         notes = kill_at_work(lambda pipe: record_answers(url, pipe), 1, chance.random() / 20)
-        # What was acknowledged is still there, at its place.
+        # Acknowledged entries are still there, at their index.
         known = open_checkpoint(notes[-1], vkey(ANSWER_LOG, key("answer-log").public))
         log = AnswerLog.open(url, ANSWER_LOG, key("answer-log"), SUBJECTS, known=known)
         assert log.reader.verify().size == log.size >= known.size

@@ -83,5 +83,5 @@ def test_comments_leave_room_for_approvals(
         harness.comment(proposal.digest, text="See row 19.")
     if of == "LARGEST_OF_ONE":
         harness.comment(proposal.digest, "arne")
-    # What is known already needs no room.
+    # A comment that is stored already needs no room.
     assert len(harness.comment(proposal.digest).comments) >= 2

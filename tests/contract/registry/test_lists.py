@@ -79,7 +79,7 @@ def test_pages_while_the_list_grows(harness: RegistryHarness, name: str) -> None
             add(number)
             number += 1
     assert len(set(map(place, found))) == len(found)
-    # What was there before comes once; what came later comes last, or not at all.
+    # Earlier records come once; later ones come last, or not at all.
     grown = read(ListQuery()).records
     assert tuple(found) == (before if newest_first else grown)
     assert len(grown) == len(before) + number - 5
@@ -252,7 +252,7 @@ def test_filters_of_keys(harness: RegistryHarness) -> None:
 
     assert labels("revoke_time:*") == ["no. 1"]
     assert labels("NOT revoke_time:*") == ["no. 2"]
-    # What is not there is before no time and after none.
+    # An absent value is before no time and after none.
     assert labels("revoke_time < 2030-01-01T00:00:00Z") == ["no. 1"]
     assert labels("revoke_time >= 2000-01-01T00:00:00Z AND revoker = otto") == ["no. 1"]
     assert labels('label = "no. 2" OR name = api-keys/000000000001') == ["no. 1", "no. 2"]

@@ -1,5 +1,5 @@
-"""What a gateway serves follows from the log: rows that are edited, forged, deleted or put back
-change nothing, and a change that the database undoes fails.
+"""A gateway serves what the log says: rows that are edited, forged, deleted or put back change
+nothing, and a change that the database undoes fails.
 """
 
 from collections.abc import Callable
@@ -284,11 +284,11 @@ def test_an_entry_edited_before_it_was_read_tells_nothing(
     with refused(Reason.LOG_INCONSISTENT):
         other.logged()
     other.close()
-    # Who has read it already does not read it again.
+    # A gateway that has read the entry already does not read it again.
     assert KEY_ID in harness.registry.logged().key_revocations
 
 
 def revoked(harness: RegistryHarness) -> tuple[str, ...]:
-    """What the statement that an engine is shown says is revoked."""
+    """Return the revocations in the statement that engines receive."""
     envelope = Envelope.decode(harness.registry.snapshot().freshness)
     return Freshness.decode(envelope.payload).revoked

@@ -68,7 +68,7 @@ def test_a_record_survives_the_way_to_the_first_revision_and_back(harness: Regis
         there = contents(harness.database)
         assert there == {name: before[name] for name in there}
     go(harness.database, "registry", "head", down=False)
-    # What a later revision had added came back empty, as it was here.
+    # Columns that a later revision adds come back empty, as they were here.
     assert contents(harness.database) == before
     harness.reopen().models.create("paula", "letters")
     harness.registry.verify()

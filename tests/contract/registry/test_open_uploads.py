@@ -115,7 +115,7 @@ def test_bytes_elsewhere_than_where_the_file_stands(uploads: OpenUploads) -> Non
     with pytest.raises(SealgateError) as caught:
         uploads.receive(upload, BIG, 0, [DATA])
     assert caught.value.facts == {"offset": str(len(DATA))}
-    # Whoever did not hear that it was whole asks again.
+    # A client that missed the end of its upload asks again.
     assert uploads.receive(upload, BIG, len(DATA), []) == len(DATA)
 
 

@@ -166,7 +166,7 @@ class TestCounter:
         other = harness.propose(version, alias="canary")
         with refused(Reason.WEBAUTHN_COUNTER):
             approve(harness, other, counter=counter)
-        # What an attacker deletes from the table is still in the log.
+        # A row that an attacker deletes is still in the log.
         harness.reopen()
         with refused(Reason.WEBAUTHN_COUNTER):
             approve(harness, other, counter=counter)

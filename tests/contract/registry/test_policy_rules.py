@@ -1,4 +1,4 @@
-"""What a policy asks of a proposal and of a promotion, over the database."""
+"""The policy's rules on proposals and promotions, over the database."""
 
 from dataclasses import replace
 from datetime import timedelta

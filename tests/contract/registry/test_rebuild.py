@@ -53,7 +53,7 @@ from tests.support.harness.registry import RegistryHarness
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 TABLES = schema.METADATA.sorted_tables
-# What the log does not tell; `registry.audit.rebuild` says why.
+# Columns that the log does not hold; `registry.audit.rebuild` says why.
 UNTOLD = {("requests", "request_id"), ("requests", "digest"), ("log_writer", "epoch")}
 LEAVES, TILES = schema.LOG.leaves, schema.LOG.tiles
 

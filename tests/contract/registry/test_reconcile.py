@@ -142,7 +142,7 @@ def test_a_revoked_version_is_not_declared_fresh(busy_harness: RegistryHarness) 
 
 
 def test_an_older_pointer_is_not_covered(busy_harness: RegistryHarness) -> None:
-    """What an engine sees of a database in which the newest pointer was swapped for an old one."""
+    """An attacker replaces the newest pointer in the database with an old one."""
     older = busy_harness.registry.pointers.history("digits", "production").records[1]
     edit(
         busy_harness,

@@ -110,7 +110,7 @@ def test_a_right_in_one_environment_is_none_over_every_model(harness: RegistryHa
 
 
 def test_an_earlier_revocation_keeps_its_effect(harness: RegistryHarness) -> None:
-    """What was revoked while one right was over all stays revoked under narrower rights."""
+    """A revocation under a right over all models stays in force under narrower rights."""
     scene = Scene(harness, WILDCARD)
     harness.revoke(scene.own)
     harness.accept(rights=may_revoke("test"))

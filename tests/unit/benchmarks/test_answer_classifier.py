@@ -1,4 +1,4 @@
-"""What a classifier of answers costs is measured on answers that go on whatever it finds."""
+"""The cost of a classifier of answers, measured on answers that it never stops."""
 
 from benchmarks.answers.classifier import measured
 from inference.llm.messages import AnswerPart

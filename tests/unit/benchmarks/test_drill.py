@@ -1,4 +1,4 @@
-"""What each case of the drill is held against."""
+"""The targets of each case of the drill."""
 
 from dataclasses import replace
 

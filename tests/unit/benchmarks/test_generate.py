@@ -49,7 +49,7 @@ def test_a_ratio_is_taken_within_a_round() -> None:
 def test_tokens_agree_up_to_the_first_that_differs() -> None:
     ours = Run(1.0, (), ids=((1, 2, 3, 4), (5, 6)))
     assert qwen.agreed(ours, ours) == 1.0
-    # What comes after the first difference may be the same by chance.
+    # Tokens after the first difference may be the same by chance.
     theirs = Run(1.0, (), ids=((1, 9, 3, 4), (5, 6, 7)))
     assert qwen.agreed(ours, theirs) == 0.5
 

@@ -1,4 +1,4 @@
-"""What a guard makes of whole prompts follows from the highest of their windows."""
+"""The verdict of a guard on a whole prompt follows from its highest window."""
 
 from pathlib import Path
 from typing import Any

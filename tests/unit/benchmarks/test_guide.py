@@ -1,4 +1,4 @@
-"""What the guide asks for is met only where a result file says so."""
+"""A demand of the guide is met only where a result file says so."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What both ways of rounding are held against, and how a row of each comes about."""
+"""The targets of both ways of rounding, and how their rows are computed."""
 
 import json
 import sys

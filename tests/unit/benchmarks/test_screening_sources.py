@@ -88,7 +88,7 @@ def test_flights_are_told_by_what_is_known_at_departure() -> None:
     assert found.y[order].tolist() == [1, 1]
     words = [(column.name, column.word) for column in found.columns[7:]]
     assert words == [("carrier", "AA"), ("carrier", "UA"), ("origin", "EWR"), ("weekday", "5")]
-    # Who first flies in June has no place.
+    # A carrier that first flies in June has no column.
     assert found.later[6][:, 7:].tolist() == [[0, 0, 1, 0]]
     assert list(found.later) == [6]
 
@@ -102,7 +102,7 @@ def test_later_months_are_scaled_as_the_first_and_are_in_no_slice(
     monkeypatch.setattr(sources, "flights", lambda: read)
     found = cut(FLIGHTS, 0)
     assert sum(len(rows) for rows, _ in found.slices.values()) == len(x)
-    # What is beyond the training rows is cut off, as of any row.
+    # Values beyond those of the training rows are clipped, as in any row.
     assert found.later["month 6"].tolist() == [[0.5], [1.0]]
 
 

@@ -1,4 +1,4 @@
-"""What is asked of screening: the bounds by family, and which row of honest changes has which."""
+"""The targets of screening: bounds by attack family and by honest change."""
 
 from typing import Any
 

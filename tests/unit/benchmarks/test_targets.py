@@ -1,4 +1,4 @@
-"""What a report says of targets met and missed."""
+"""Targets in a benchmark's report: which are met, which are missed."""
 
 import json
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""What the benchmarks of windows measure: a served text, and numbers that are recalled."""
+"""The benchmarks of attention windows: perplexity of a served text, and recall of numbers."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -82,7 +82,7 @@ def test_it_is_a_program(
     monkeypatch.setattr(sys, "argv", ["prompts", str(wheel), str(folder), str(tmp_path / "out")])
     prompts.main()
     assert f"{TRAINED}: 13" in capsys.readouterr().out
-    # What is made up is for the train slice alone.
+    # Generated prompts go to the train slice only.
     assert lines(tmp_path / "out" / TRAINED)[-9:] == [
         ("One.", "clean"),
         ("Two.", "clean"),

@@ -1,4 +1,4 @@
-"""What an extra brings is imported only where it is used: a gateway starts without it."""
+"""Packages of extras are imported only where they are used: a gateway starts without them."""
 
 import subprocess
 import sys

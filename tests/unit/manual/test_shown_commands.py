@@ -97,7 +97,7 @@ def test_every_command_that_is_shown_exists(page: Path) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_example_of_the_help_works_as_it_is_shown(name: str) -> None:
     examples = str(COMMANDS[name].epilog or "").replace("\b", "")
-    # What follows more than one blank explains the command.
+    # Text after more than one blank explains the command.
     examples = re.sub(r"(?<=[^ \n]) {2,}.*", "", examples)
     commands = list(shown(f"```sh\n{examples}\n```\n"))
     assert [(words, word) for words in commands if (word := unknown(words))] == []

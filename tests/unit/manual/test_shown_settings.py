@@ -21,7 +21,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 # Recipes, and the section of model.json that a recipe writes.
 _OTHERS = ("training.md", "tables.md")
 _SECTION = re.compile(r'"[a-z_]+": ')
-# What only a reader can fill in, and whom the policy of the tests does not know.
+# Placeholders that a reader fills in, and a name that the tests' policy does not know.
 _PLACEHOLDERS = ("…", "<", "paula")
 
 

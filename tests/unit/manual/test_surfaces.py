@@ -204,7 +204,7 @@ def test_what_a_package_exports_is_imported_from_it() -> None:
 
 
 def names_of(node: ast.stmt) -> list[ast.alias]:
-    """What an import brings by name."""
+    """Return the names that an import statement binds."""
     return node.names if isinstance(node, ast.ImportFrom) else []
 
 

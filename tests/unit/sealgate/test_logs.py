@@ -15,7 +15,7 @@ NASTY = 'a\nb\r\x1b[2J"\u2028é'
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
-    """What a process does once must not reach other tests."""
+    """Restore the process's logging so that other tests do not see the change."""
     root, requests = logging.getLogger(), logging.getLogger(REQUESTS)
     before = root.handlers[:], root.level, requests.level
     yield

@@ -1,4 +1,4 @@
-"""What is asked again and what is not, and how long a call may take; the gateway is in memory."""
+"""Retries of a client and the time limit of a call; the gateway is in memory."""
 
 import grpc
 import pytest

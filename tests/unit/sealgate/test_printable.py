@@ -1,4 +1,4 @@
-"""What cannot be seen in a text is escaped."""
+"""Invisible characters of a text are escaped."""
 
 import pytest
 

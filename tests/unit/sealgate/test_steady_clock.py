@@ -51,7 +51,7 @@ def test_a_jump_is_not_believed_and_its_end_is(world: World, offset: timedelta) 
         world.wait(MINUTE)
     world.offset = timedelta()
     assert world.is_right
-    # What it waited does not count for the next one.
+    # A wait for one change of the clock does not count for the next.
     world.offset = offset
     world.wait(5 * MINUTE)
     assert world.is_right

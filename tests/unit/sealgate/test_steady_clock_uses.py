@@ -11,5 +11,5 @@ from sealgate import steady_clock
 
 @pytest.mark.parametrize("builder", [app, backends, generator_server])
 def test_each_process_uses_the_steady_clock(builder: ModuleType) -> None:
-    """What each builder hands on as the time, to whoever keeps what was seen."""
+    """Each builder passes this clock to the objects that store what was seen."""
     assert vars(builder)["now"] is steady_clock.now

@@ -91,7 +91,7 @@ def test_a_request_that_does_not_come_ends_its_connection(
     served: Served, begun: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TimedConnection, "SECONDS", 0.05)
-    # Whose head has come is told at once where all places are taken.
+    # A request whose head has come is answered at once, though all places are taken.
     count = _MOST - (begun == "half a body")
     held = [served.connected(BEGUN[begun]) for _ in range(count)]
     assert [received(connection) for connection in held] == [b""] * count

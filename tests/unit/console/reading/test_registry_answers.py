@@ -1,4 +1,4 @@
-"""What the registry has answered is asked again as soon as anything may have changed."""
+"""Cached answers of the registry expire as soon as anything may have changed."""
 
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -38,7 +38,7 @@ class Gateway:
         return self.now
 
     def policies(self, envelopes: tuple[bytes, ...]) -> tuple[Any, ...]:
-        """Whatever the registry's policies are, verified."""
+        """Return the registry's verified policies: here one with the current digest."""
         return (SimpleNamespace(digest=self.policy),)
 
     def calls(self, identity: str = "anna", token: str = "first") -> PersonCalls:  # noqa: S107

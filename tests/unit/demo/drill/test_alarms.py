@@ -1,4 +1,4 @@
-"""What the drill takes for an alarm: alerts, events and health checks."""
+"""The alarms that the drill recognises: alerts, events and health checks."""
 
 import json
 import sys

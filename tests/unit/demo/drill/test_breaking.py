@@ -1,4 +1,4 @@
-"""What the drill breaks production with: versions, a full disk, a process that is killed."""
+"""The faults of the drill: bad versions, a full disk, a killed process."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the drill makes of requests: when good answers came again, and the table."""
+"""The drill's timing: when good answers came again, and the table."""
 
 from dataclasses import replace
 

@@ -32,7 +32,7 @@ def test_one_caller_leaves_places_for_others() -> None:
             raise AssertionError("it was let in")
         assert caught.value.reason is Reason.QUEUE_FULL
         held.enter_context(stream_limiter.streaming(Open(), "modest"))
-    # What they held is there again.
+    # The places that they held are free again.
     with ExitStack() as held:
         for _ in range(3):
             held.enter_context(stream_limiter.streaming(Open(), "greedy"))

@@ -96,7 +96,7 @@ class Exchanging:
         return mint_token(self.issuer_key, "otto", self.now, timedelta(hours=hours))
 
     def caller(self, token: str, pem: bytes | None = b"") -> str:
-        """Whom the gateway takes for the caller."""
+        """Return the caller's name as the gateway authenticates it."""
         shown = self.console if pem == b"" else pem
         context: Any = ShownCertificate(shown, token)
         return self.authenticator.principal(context, self.policy).name

@@ -155,7 +155,7 @@ def test_an_issuer_is_not_waited_for(certificate: bool) -> None:
     with pytest.raises(KeysAwaitedError):
         harness.ask(Caller("Bearer token", certificate=certificate))
     assert harness.tokens.asked == 0
-    # Whose keys are not asked for.
+    # A caller with only a certificate causes no look-up of keys.
     harness.ask(Caller(certificate=certificate))
 
 

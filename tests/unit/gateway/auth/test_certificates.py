@@ -1,4 +1,4 @@
-"""What a client certificate proves, and tokens that are bound to one (RFC 8705)."""
+"""Callers named by a client certificate, and tokens bound to one (RFC 8705)."""
 
 import base64
 import hashlib

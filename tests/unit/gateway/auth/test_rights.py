@@ -103,7 +103,7 @@ ASKED = {
     "GetPointer": ("read", "production", messages.GetPointerRequest(name=ALIAS)),
     "ListPointers": ("read", "production", messages.ListPointersRequest(name=ALIAS)),
 }
-# What concerns all models at once.
+# Methods that concern all models at once.
 WIDE = {"ListModels": ("read", WILDCARD, messages.ListModelsRequest())}
 MODEL_QUESTIONS = {
     "ModelReady": ("metadata", "production", oip.ModelReadyRequest(name="digits")),

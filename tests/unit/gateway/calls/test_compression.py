@@ -1,4 +1,4 @@
-"""What came compressed by gRPC, told by its first bytes and unpacked within bounds."""
+"""Compressed gRPC messages are recognised by their first bytes and unpacked within bounds."""
 
 import gzip
 import itertools
@@ -37,7 +37,7 @@ def reason_of(message: bytes, largest: int = len(PLAIN)) -> Reason:
 def test_each_form_at_each_level(name: str, level: int) -> None:
     pack = partial(PACKERS[name], PLAIN, level)
     assert encoding_of(pack()) == name
-    # What is not compressed at all is longer than it was.
+    # A packed form without compression is longer than the message.
     assert received(pack(), len(PLAIN) + 100) == MESSAGE
 
 

@@ -107,7 +107,7 @@ def test_typed_contents_and_several_tensors_have_no_head() -> None:
 
 
 def test_raw_contents_in_the_middle_have_no_head() -> None:
-    """Whoever ends a later field like the raw contents gains nothing."""
+    """A later field that ends like the raw contents gains a caller nothing."""
     request = question("digits", ROW)
     raw = request.raw_input_contents[0]
     tail = b"\x3a" + bytes([len(raw)]) + raw
@@ -160,7 +160,7 @@ def test_texts_of_all_lengths_take_no_more_memory_than_one() -> None:
     heads = kept(text(1))
     tracemalloc.start()
     held = []
-    # What else is kept of requests is so of the last thousand.
+    # Other caches of requests hold the last thousand; they fill up first.
     for lengths in (range(1, 2_000), range(2_000, 6_000)):
         for length in lengths:
             kept(text(length), heads=heads)

@@ -14,7 +14,7 @@ from tests.support.harness.servers.postgres import PostgresServer
 
 
 def said_of(place: Path | str) -> str:
-    """What is said of a place that cannot be used."""
+    """Return the error's text for a place that cannot be used."""
     with pytest.raises(ConfigError) as caught, opening("[registry] database", place):
         Database.open(place, "registry")
     cause = caught.value.__cause__

@@ -14,7 +14,7 @@ from tests.support.oracles import programs
 
 
 def said_of(place: Path | str, endpoint: str = "") -> str:
-    """What is said of a place that cannot be used."""
+    """Return the error's text for a place that cannot be used."""
     paths = (Path("log.key"), Path("freshness.key"), Path("uploads"))
     region = "us-east-1" if endpoint else ""
     store = RegistryStore(Path("r.db"), place, "example/registry", *paths, endpoint, region)

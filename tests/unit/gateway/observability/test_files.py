@@ -1,4 +1,4 @@
-"""What names the metrics elsewhere: the document, the dashboard, the alert rules."""
+"""The files that name metrics agree with the code: document, dashboard, alert rules."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What keeps the listener from starting."""
+"""The metrics listener: its address, and HEAD requests."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What was reported of promotions, read from the log again."""
+"""Reported outcomes, read from the log again."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a window of outcomes says, and which limit it passes."""
+"""Figures of a window of outcomes, and the limits that they pass."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What verdicts lead to is looked up once under a policy, and anew under the next."""
+"""The action on a verdict is looked up once per policy."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -43,7 +43,7 @@ def test_a_caller_whom_it_does_not_know_hears_nothing_of_the_answer(streams: boo
 
 
 def test_a_caller_who_is_removed_meanwhile_hears_nothing_either() -> None:
-    """Who is answered in parts is looked at before each of them, where they leave."""
+    """A streamed answer's caller is checked again before each part leaves."""
     records: list[Any] = []
 
     def readmit(call: Any, policy: Any) -> bool:

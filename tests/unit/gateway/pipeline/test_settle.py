@@ -1,4 +1,4 @@
-"""What comes after the answers fails none of them."""
+"""A defect after the answers fails none of them."""
 
 from typing import Any
 

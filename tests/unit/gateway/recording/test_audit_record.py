@@ -1,4 +1,4 @@
-"""What entries say of screening and of what the policy did to an answer."""
+"""Fields of log entries on screening and on the policy's action."""
 
 import pytest
 

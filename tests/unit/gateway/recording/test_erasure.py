@@ -118,7 +118,7 @@ def test_two_hundred_erasures_under_load(
             assert log.openings.about("patient-0", 0, before) == []
     assert counted == removed
     assert recorder.closed() == sum(removed)
-    # Whatever is left of the subject was recorded after the last erasure, and can be opened.
+    # The subject's remaining entries were recorded after the last erasure and can be opened.
     left = log.openings.about("patient-0", 0, log.size)
     for index in left:
         verify_receipt(recorder.open(index), make_policy())

@@ -24,7 +24,7 @@ def seen(tmp_path: Path) -> LogMemory:
 
 
 def again(seen: LogMemory) -> LogMemory:
-    """What another process finds, while the first has not closed anything."""
+    """Return the memory as another process reads it while the first still holds it."""
     return LogMemory(seen.path, VKEY)
 
 

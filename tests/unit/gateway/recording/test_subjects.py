@@ -108,7 +108,7 @@ def test_entries_since_the_first_attempt_are_told_too(desk: Desk) -> None:
 
 
 def test_entries_of_an_erasure_that_broke_off_are_counted_once(desk: Desk) -> None:
-    """Whoever repeats the command sends another request id."""
+    """A repeated command has another request id."""
     desk.record(*["patient-4711"] * 3)
     desk.erase("patient-4712")
     desk.keys.away = True

@@ -1,4 +1,4 @@
-"""What counts against a version, over which time, and when it passes a limit."""
+"""Failures that count against a version, their window, and the limits that they pass."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -54,7 +54,7 @@ def test_limits_are_reached_without_being_passed() -> None:
 def test_one_more_passes(more: str, words: str) -> None:
     counts = FINE | {more: FINE[more] + 1}
     assert finding(counts, LIMITS) == words
-    # What the policy does not limit passes nothing.
+    # Without limits in the policy, no count passes one.
     none = {"error_percent": None, "p99_ms": None, "screening_percent": None}
     assert finding(counts, replace(LIMITS, **none, disagreement_percent=None)) is None
 

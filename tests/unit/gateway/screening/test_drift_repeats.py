@@ -58,7 +58,7 @@ def rows(count: int, shift: float = 0.0) -> np.ndarray:
 
 
 def found_in(live: Any, sent: list[tuple[str, np.ndarray]]) -> dict[str, int] | None:
-    """What is found where callers send these rows, each [F], in this order."""
+    """Return the findings after callers sent these rows, each [F], in this order."""
     book = Book()
     watch = DriftWatch(book, ANSWER_LOG, np.random.default_rng(1).random)
     for caller, row in sent:

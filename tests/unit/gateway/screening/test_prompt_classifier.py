@@ -1,4 +1,4 @@
-"""What a guard is shown of a prompt: every message of it, and every seam."""
+"""The input of a prompt classifier: every message of a prompt, and every seam."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""What of a version a monitor is shown: nothing that tells of thresholds."""
+"""Evidence that reveals thresholds is not shown to monitors."""
 
 from gateway.services.registry import shown
 from sealgate.trust.policy import Principal

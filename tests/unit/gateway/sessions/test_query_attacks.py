@@ -73,7 +73,7 @@ def test_a_near_duplicate_has_the_class_of_the_row_that_it_nearly_repeats() -> N
     assert session.add(one, 4, CLEAN) == Finding()
     assert session.add(other, 7, CLEAN) == Finding(anchor=4, turned=True)
     assert session.add(other, 4, CLEAN) == Finding(anchor=4)
-    # Who asks again for the row itself is told what they were told.
+    # The same row again gets the same answer.
     assert session.add(one, 4, CLEAN) == Finding()
 
 

@@ -1,4 +1,4 @@
-"""What keeps the engine in step with the registry outlives what it meets."""
+"""The thread that keeps engines in step with the registry outlives every failure."""
 
 import logging
 from collections import Counter
@@ -32,7 +32,7 @@ class Registry:
 
 
 def store(registry: Registry) -> Any:
-    """What a gateway keeps on disk: this registry, and an answer log without entries."""
+    """Return a gateway's store: this registry, and an answer log without entries."""
     return SimpleNamespace(
         registry=registry,
         answers=SimpleNamespace(size=0),

@@ -1,4 +1,4 @@
-"""What a database shows is refused with a reason where its rows are of other types."""
+"""Database rows of unexpected types are refused with a reason."""
 
 from dataclasses import replace
 from typing import Any

@@ -42,7 +42,7 @@ def test_the_rate_of_false_alarms_stays_within_the_bound(share: float) -> None:
 
 
 def test_stages_that_are_calibrated_apart_do_not_keep_it() -> None:
-    """What the joined calibration is for: two alarms of one bound each are more than that bound."""
+    """Two alarms that each keep a bound exceed it together; joint calibration keeps it."""
     generator = np.random.default_rng(12)
     above = 0
     for _ in range(TRIALS):

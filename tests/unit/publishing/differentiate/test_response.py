@@ -172,7 +172,7 @@ def test_a_rare_class_takes_no_points_from_the_others() -> None:
     assert np.array_equal(points[0], z[:64])
     assert np.array_equal(points[1, :20], z[80:100])
     assert np.array_equal(points[2, :NEIGHBOURS], z[[100, 101, 102, 100, 101]])
-    # What fills the rest is the nearest point of nothing.
+    # The padding is no row's nearest point.
     ranked = np.sort(((points - z[0]) ** 2).sum(axis=2), axis=1)
     assert (ranked[:, :NEIGHBOURS] < 1e3).all()
     assert (points[1, 20:] ** 2).sum(axis=1).min() > 1e20

@@ -1,4 +1,4 @@
-"""What a worker says that it measured: our names, and numbers where they can lie."""
+"""A worker's measurements are decoded strictly: our names, and numbers within their range."""
 
 from dataclasses import replace
 from typing import Any
@@ -64,14 +64,14 @@ def test_what_was_encoded_is_decoded() -> None:
 
 
 def with_changes(attack: str = "pgd-0.1", **spoiled: Any) -> TrialMeasurements:
-    """What a worker says of a recalibration too."""
+    """Return measurements that include a recalibration."""
     shares = dict.fromkeys(CHANGED, 0.5)
     told = {"clean": dict(shares), "attacks": {attack: shares | spoiled}}
     return replace(measured(), screening={**measured().screening, RECALIBRATION: told})
 
 
 def with_certified(shares: Any) -> TrialMeasurements:
-    """What a worker says of a network on rows with a bounded domain too."""
+    """Return measurements that include shares of certified rows."""
     return replace(measured(), screening={**measured().screening, CERTIFIED: shares})
 
 
@@ -128,7 +128,7 @@ def test_what_else_is_said_of_a_recalibration_is_refused(spoiled: dict[str, Any]
         ("screening/attacks", {}),
         ("screening/disagreement", "trust me"),
         ("screening/disagreement", None),
-        # What it counts for, with no word of how often it was seen.
+        # The action on a disagreement, without how often it was seen.
         ("screening/disagreement", "float32"),
         # A version that is made now does not answer so.
         ("screening/disagreement", "adversarial"),

@@ -1,4 +1,4 @@
-"""What publishing says of the files that it makes."""
+"""Notes of publishing on the files that it makes."""
 
 from publishing.pipeline.files import alike_in_batches
 

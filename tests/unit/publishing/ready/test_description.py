@@ -1,4 +1,4 @@
-"""What a ready model's configuration takes from its data, and what its publisher must say."""
+"""The configuration of a ready model: values from its data, and values from its publisher."""
 
 import numpy as np
 import pytest

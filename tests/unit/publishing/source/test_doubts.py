@@ -1,4 +1,4 @@
-"""What a publisher is asked whose data do not fit the model."""
+"""Warnings to a publisher whose data do not fit the model."""
 
 import numpy as np
 import pytest

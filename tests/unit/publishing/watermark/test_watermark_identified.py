@@ -1,4 +1,4 @@
-"""What is said of a file, once all marks of a folder have been tried."""
+"""The finding on a file after all marks of a folder have been tried."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -67,7 +67,7 @@ def test_an_inverted_mark_loses(owner: ModelOwner) -> None:
     less = EmbeddingStrength(code, np.full(code.bits, -0.2))
     original = save(dict(zip(owner.marked, less.apply(hosts), strict=True)))
     theirs = Mark(THIEF, b"evil", sha256(original))
-    # What was given out has, by their account, their mark; so that it reads, they add the rest.
+    # The thief claims that the published file has their mark, and adds the rest of it.
     more = EmbeddingStrength(code, np.full(code.bits, 0.2))
     disputed = dict(zip(owner.marked, more.apply(hosts), strict=True))
     mine, thief = settled(disputed, owner.claim(), owner.thief(theirs, original))

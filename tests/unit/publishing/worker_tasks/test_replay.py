@@ -1,4 +1,4 @@
-"""What counts as the same answer, and what runs again is what a gateway would run."""
+"""Replay runs a version as a gateway does and compares the answers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a worker makes of a model of which nobody has approved anything: what it compares."""
+"""A worker's trial of a model that nobody has approved yet: its comparisons."""
 
 from dataclasses import replace
 

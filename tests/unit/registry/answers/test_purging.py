@@ -1,4 +1,4 @@
-"""What was erased or pruned is in no file of the database any more."""
+"""Erased and pruned data are in no file of the database any more."""
 
 import hashlib
 import sqlite3

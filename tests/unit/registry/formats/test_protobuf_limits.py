@@ -1,4 +1,4 @@
-"""What a protobuf message unfolds into is counted before anybody parses it."""
+"""The fields of a protobuf message are counted before it is parsed."""
 
 import json
 

@@ -49,7 +49,7 @@ def refused(error: int) -> int:
 
 
 def verdict(here: syscalls.Machine, number: int, *arguments: int, arch: int | None = None) -> int:
-    """What the filter says of one call."""
+    """Return the filter's verdict on one system call."""
     code = list(struct.iter_unpack("=HBBI", syscalls.program(here, PID)))
     padded = (*arguments, *[0] * (6 - len(arguments)))
     data = struct.pack("<IIQ6Q", number, here.arch if arch is None else arch, 0, *padded)

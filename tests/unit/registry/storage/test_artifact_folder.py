@@ -53,7 +53,7 @@ def test_a_large_file_goes_to_the_disk_in_parts(
 def test_files_leave_space_for_what_is_recorded(
     store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may upload could end all answers otherwise, and revocations with them."""
+    """An uploader could otherwise stop all answers and revocations by filling the disk."""
     free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
     monkeypatch.setattr(artifacts, "KEPT_FREE", 2 * free)
     with refused(Reason.STORAGE_FULL):

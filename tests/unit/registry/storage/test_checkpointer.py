@@ -67,7 +67,7 @@ def test_the_log_stays_short_while_commits_go_on(
 
 
 def test_a_reader_holds_nobody_up(database: Path, writer: sqlite3.Connection) -> None:
-    """What a reader still needs is copied later; commits go on."""
+    """Pages that a reader still needs are copied later; commits continue."""
     with closing(sqlite3.connect(database, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM t").fetchone()

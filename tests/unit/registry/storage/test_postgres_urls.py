@@ -1,4 +1,4 @@
-"""What the URL of a PostgreSQL database says wins over our own times of patience."""
+"""Time limits in the URL of a PostgreSQL database win over our own."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the registry's log tells of answer logs."""
+"""Facts about answer logs that the registry's log proves."""
 
 from typing import Any
 

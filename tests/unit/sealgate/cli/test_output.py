@@ -1,4 +1,4 @@
-"""What the command line prints: whole words, a row a line for pipes, something for nothing."""
+"""The command line's output: whole words, one row a line in pipes, a note where a list is empty."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What a caller makes of a gateway that is honest or lying; the gateway is in memory."""
+"""A client's checks of an honest or a lying gateway; the gateway is in memory."""
 
 from dataclasses import replace
 from datetime import timedelta

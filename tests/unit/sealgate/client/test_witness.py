@@ -1,4 +1,4 @@
-"""What a witness keeps in mind, and on disk."""
+"""The state of a witness, in memory and on disk."""
 
 import pytest
 

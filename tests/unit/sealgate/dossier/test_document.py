@@ -1,4 +1,4 @@
-"""What a dossier says where there is little to say."""
+"""A dossier with little evidence."""
 
 from dataclasses import dataclass
 from typing import Any

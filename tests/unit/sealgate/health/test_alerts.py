@@ -1,4 +1,4 @@
-"""What names a check's metrics elsewhere: the document, and alert rules, which fire."""
+"""The files that name health metrics agree with the code: document and alert rules."""
 
 import re
 from pathlib import Path

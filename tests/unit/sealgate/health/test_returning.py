@@ -63,7 +63,7 @@ def move(version: int, digest: str, action: str = "promote") -> SimpleNamespace:
 
 
 class Service:
-    """What moved an alias, newest first, and what it was returned to."""
+    """An alias's moves, newest first, and the moves that returned it."""
 
     def __init__(self, *moves: SimpleNamespace) -> None:
         self._moves = moves

@@ -44,7 +44,7 @@ def test_a_folder_that_grew_is_as_one_written_anew(tmp_path: Path) -> None:
         grown(tmp_path / f"anew-{size}", LEAVES[:size], group=7)
         anew = contents(tmp_path / f"anew-{size}")
         there = contents(tmp_path / "grown")
-        # What was unfinished once is there still, until its tile is full.
+        # Partial tiles remain until their tile is full.
         assert anew.items() <= there.items()
         assert all(".p/" in path for path in there.keys() - anew.keys())
     assert "tile/entries/000" in there

@@ -41,7 +41,7 @@ class Stream:
 
 
 def run(streams, start=None):
-    """What comes until the streams' end by a refusal, that refusal, and the pauses."""
+    """Return the numbers until the streams end by a refusal, the refusal, and the pauses."""
     told, pauses = [], []
     numbers = follow(
         streams, lambda number: number + 1, start, sleep=pauses.append, chance=lambda: 1.0

@@ -68,7 +68,7 @@ def test_a_reason_of_a_newer_release_is_unknown_and_named(api):
     assert reason_of(error) is Reason.REASON_UNKNOWN
     refusal = refusal_of(error)
     assert (refusal.reason, refusal.detail) == (Reason.REASON_UNKNOWN, "MOON_TOO_FULL")
-    # What the status says of it still counts.
+    # The status's code and its pause still count.
     assert (refusal.code, refusal.retry_after) == (exhausted, 0.25)
     assert Retries().pause(1, refusal, 60.0, lambda: 0.0) == 0.25
 
@@ -79,7 +79,7 @@ def test_details_that_cannot_be_read_say_nothing(kind):
     error = Failed(grpc.StatusCode.UNAVAILABLE, details=[garbled])
     refusal = refusal_of(error)
     assert (refusal.reason, refusal.retry_after) == (Reason.CALL_FAILED, None)
-    # What is behind it can be.
+    # Details behind the garbled one are read.
     told = Failed(grpc.StatusCode.UNAVAILABLE, Reason.DRAINING, 0.5, details=[garbled])
     assert (reason_of(told), refusal_of(told).retry_after) == (Reason.DRAINING, 0.5)
 
@@ -123,7 +123,7 @@ class Escaping(Failed):
     ],
 )
 def test_what_a_gateway_says_does_not_reach_the_terminal_as_it_is(failure):
-    """Who terminates TLS, or who runs the gateway, could else show whatever they like."""
+    """A hostile gateway or TLS proxy could otherwise write any text to the terminal."""
 
     @click.group(cls=HelpfulGroup)
     def commands():

@@ -22,7 +22,7 @@ WIDTH, HEADS = 12, 3
 
 
 def answered(call: Any, _: Any, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """What three projections of x gather, and the slopes of a sum of it by each of them."""
+    """Return the attention over three projections of x, and its sum's gradient by each."""
     parts = [call(x + shift).unflatten(-1, (HEADS, -1)).transpose(1, 2) for shift in (0, 1, 2)]
     query, key, value = parts = [part.detach().requires_grad_(True) for part in parts]
     told = in_windows(query, key, value, mask, REACH)

@@ -1,4 +1,4 @@
-"""What the features of a text say of how its tokens share in the answer's lead."""
+"""Features of a text: how its tokens share in the answer's lead."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""What training texts say of each token: votes, places, and what a text's features make of them."""
+"""Statistics of tokens in the training texts, and the features of a text made from them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the server for clients lets anybody do who connects."""
+"""The limits of the federated server on anybody who connects."""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""What a client does in a round: it learns, says how far it moved, and keeps to its budget."""
+"""A federated client's round: training, its update, and its privacy budget."""
 
 from pathlib import Path
 

@@ -114,7 +114,7 @@ def test_a_second_run_in_one_folder_is_refused(
         patch.setattr(recipe_run, "follow", follow)
         assert refused(recipe, tmp_path / "made").reason is Reason.STORAGE_FULL
     assert inner[0].reason is Reason.RUN_FOREIGN
-    # Whoever ended, however, is out of the way.
+    # A run that ended does not block the next.
     (tmp_path / "made" / ".sealgate-run").touch()
     made = make(recipe, tmp_path / "made")
     assert not (tmp_path / "made" / ".sealgate-run").exists()

@@ -1,4 +1,4 @@
-"""What a finished run says of the rows that it learnt from."""
+"""A finished run's description of its training rows."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a small language model learns of a larger one: probabilities, and hidden vectors."""
+"""Distillation of language models: from a teacher's probabilities and hidden vectors."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a recipe cannot keep is refused before training."""
+"""Recipes that cannot be followed are refused before training."""
 
 from pathlib import Path
 

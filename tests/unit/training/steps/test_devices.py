@@ -1,4 +1,4 @@
-"""What a step computes on: the student's device and no other.
+"""A step computes on the student's device and no other.
 
 Without a card, torch's device `meta` stands in for one: it computes shapes alone, and refuses to
 mix its tensors with those of the CPU.

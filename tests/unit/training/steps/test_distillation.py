@@ -1,4 +1,4 @@
-"""What students are trained to."""
+"""The objectives of distillation."""
 
 import pytest
 import torch

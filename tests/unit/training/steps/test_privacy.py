@@ -40,7 +40,7 @@ def test_training_stops_before_the_budget_is_passed() -> None:
     spent = descend_privately(net, TaughtRows(TrainingBatch(X, Y)), step(epsilon=2.0))
     assert spent.epsilon == pytest.approx(accountants(2.0, 0.2, spent.steps))
     assert spent.epsilon <= 2.0 < accountants(2.0, 0.2, spent.steps + 1)
-    # What comes out is a plain module, to be exported like any other.
+    # The result is a plain module, to be exported like any other.
     assert set(net.state_dict()) == set(Perceptron(6, 16, 2, 2).state_dict())
     assert not net.training
 

@@ -39,7 +39,7 @@ def test_a_call_is_told_when_its_caller_leaves(
         assert not told.wait(0.3)
         theirs.close()
         assert told.wait(60)
-        # Who asks when it is too late is told at once.
+        # A callback that is added after the end is called at once.
         late = threading.Event()
         cleanup.add(late.set)
         assert late.is_set()

@@ -1,4 +1,4 @@
-"""What the HTTP gateway tells of a certificate is what gRPC would have told."""
+"""The HTTP gateway reads a client certificate as gRPC does."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""Whom a certificate names, read from its bytes: one plain name, or nobody."""
+"""The name in a certificate, read from its bytes: one plain name, or nobody."""
 
 import ssl
 from contextlib import suppress

@@ -79,7 +79,7 @@ WRONG: dict[str, tuple[Reason, dict[str, Any]]] = {
     "surplus data": (Reason.WEBAUTHN_MALFORMED, {"extra": b"\xa0"}),
     "missing extensions": (Reason.WEBAUTHN_MALFORMED, {"flags": 0x85}),
 }
-# What only we refuse: the oracle leaves frames to the caller.
+# Cases that only we refuse: the oracle leaves frames to its caller.
 OURS: dict[str, dict[str, Any]] = {
     "a frame of another origin": {"crossOrigin": True},
     "a page above": {"topOrigin": ORIGIN},
@@ -220,7 +220,7 @@ def suppress_malformed() -> Iterator[None]:
 class TestCoseKey:
     @pytest.mark.parametrize("algorithm", ALGORITHMS)
     def test_no_other_bytes_are_a_key(self, algorithm: str) -> None:
-        """Whatever one byte is changed to, or however short it is cut: another key or none."""
+        """A changed byte or a shorter key makes another key or none."""
         data = Authenticator("anna", algorithm).passkey.key.data
         keyids = []
         for place in range(min(len(data), 90)):

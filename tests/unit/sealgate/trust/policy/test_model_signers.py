@@ -1,4 +1,4 @@
-"""Who may have signed a model folder that is imported: keys, and Sigstore identities."""
+"""The policy's signers of imported model folders: keys and Sigstore identities."""
 
 from typing import Any
 

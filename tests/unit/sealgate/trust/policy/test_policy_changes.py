@@ -1,4 +1,4 @@
-"""What a signer is shown: every difference between two policies, and nothing else."""
+"""The differences between two policies as a signer sees them: all of them, and nothing else."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What an auditor is told of a verdict, and what no gateway can make them believe."""
+"""The consequence of a verdict, as an auditor derives it from the policy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

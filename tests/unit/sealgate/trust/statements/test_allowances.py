@@ -1,4 +1,4 @@
-"""What an allowance lets pass, and what it does not."""
+"""The requests that an allowance lets pass, and those that it does not."""
 
 from dataclasses import replace
 from typing import Any

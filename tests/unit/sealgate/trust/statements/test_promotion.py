@@ -207,7 +207,7 @@ def test_nobody_approves_their_own_work() -> None:
     verified_pointer(
         promotion_documents.promotion(("anna", "arne"), proposer="peter"), first=policy
     )
-    # Who neither made nor proposed it may, though a publisher.
+    # A publisher who neither made nor proposed the version may approve it.
     verified_pointer(promotion_documents.promotion(("anna", "peter")), first=policy)
 
 

@@ -1,4 +1,4 @@
-"""What a revocation revokes: bytes under one model, or wherever they are registered."""
+"""The scope of a revocation: bytes under one model, or under every model."""
 
 from sealgate.trust.statements import is_revoked
 from sealgate.trust.statements.covering import revocation_names, revoked_model
@@ -20,7 +20,7 @@ def test_a_model_and_a_digest_revoke_that_model_alone() -> None:
 
 
 def test_a_name_is_known_again_by_other_programs() -> None:
-    """What the log and the statement of freshness hold."""
+    """The log and the statement of freshness hold this hash."""
     assert revoked_model("test", DIGEST) == (
         "sha256:ff68657938a5b822e3a5b0a64d92e906307ea5f49521b160adf0725bcf3d2174"
     )
