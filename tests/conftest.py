@@ -119,7 +119,7 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 @pytest.fixture(scope="session", params=["grpcio", "native"])
 def transport(request: pytest.FixtureRequest) -> str:
-    """What speaks gRPC, for a harness: each in turn. A test that has this runs on both."""
+    """The gRPC transport of a harness. A test that uses this runs on both."""
     if request.param == "native":
         need_native()
     return str(request.param)

@@ -32,7 +32,7 @@ def set_aside(state: Path, name: str) -> Callable[[], None]:
 
 
 def refused(deployment: GatewayDeployment) -> str:
-    """What a gateway says that does not start."""
+    """Return the error output of a gateway that does not start."""
     deployment.gateway.launch()
     assert deployment.gateway.ended() != 0
     return deployment.gateway.printed

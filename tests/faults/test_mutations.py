@@ -123,8 +123,10 @@ def test_by_grpc_with_certificates(open_deployment: GatewayDeployment, count: in
 
 @pytest.mark.parametrize("count", _MANY)
 def test_by_http(open_deployment: GatewayDeployment, count: int) -> None:
-    """The whole request, its head too. Who closes their half of the connection has gone for the
-    gateway, so what is sound enough to be inferred ends with 504: nothing is run for it.
+    """The whole request is changed, its head too.
+
+    The client closes its half of the connection, which the gateway takes for its absence: a valid
+    request ends with 504, and nothing is run for it.
     """
     body = json.dumps({"id": "case-7", "inputs": [tensor(rows())]}).encode()
     name, value = open_deployment.bearer
@@ -156,7 +158,7 @@ def test_by_http(open_deployment: GatewayDeployment, count: int) -> None:
 
 
 def spoken(port: int, data: bytes) -> bytes:
-    """What comes back, until the connection ends."""
+    """Return the bytes that come back until the connection ends."""
     found = b""
     with socket.create_connection(("127.0.0.1", port), timeout=300) as connection:
         try:

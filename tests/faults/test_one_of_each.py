@@ -112,7 +112,7 @@ def test_the_disk_of_the_answers_is_full(site: Site) -> None:
 
 
 def test_the_certificate_expires(site: Site) -> None:
-    """Who is connected is answered all the same."""
+    """Clients that are connected already are still answered."""
     site.callers.await_everybody()
     show_certificate(site.deployment, timedelta(seconds=3))
     harness = site.deployment.harness

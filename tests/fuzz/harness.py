@@ -1,4 +1,4 @@
-"""What a fuzz harness is, and how its corpus is kept.
+"""The description of a fuzz harness, and the form of its corpus.
 
 A corpus is one text file, `corpus/NAME.txt`: an input a line, in base64, in order. libFuzzer wants
 a folder with a file an input; `unpack` and `pack` turn one form into the other.

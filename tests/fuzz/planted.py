@@ -7,10 +7,10 @@ from tests.fuzz.harness import Harness
 
 
 def _parse(data: bytes) -> None:
-    """What the seed has, all documents must have: one changed letter that still parses is enough.
+    """Fail on a document without the seed's letter, which one changed byte brings about.
 
-    A defect that takes more than that is found or not by chance: the fuzzer's choices hang on the
-    addresses of what it compares, whatever its seed.
+    A defect that takes more would be found by chance: the fuzzer's choices depend on addresses in
+    memory, even with a fixed seed.
     """
     assert "a" in canonical.decode(data)
 

@@ -24,7 +24,7 @@ _INPUT_SECONDS, _INPUT_MB = 25, 2048
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of fuzzing one target; `crashes` are the files of inputs that it failed on."""
+    """The result of fuzzing one target; `crashes` are the files of inputs that it failed on."""
 
     target: str
     executions: int
@@ -95,7 +95,7 @@ def _options(harness: Harness, seconds: int, runs: int | None, seed: int) -> lis
 
 
 def _read(harness: Harness, output: str, code: int) -> Run:
-    """What libFuzzer's output says."""
+    """Read the result from libFuzzer's output."""
     crashes = tuple(sorted(set(_FINDING.findall(output))))
     done = _DONE.search(output)
     if code and not crashes:

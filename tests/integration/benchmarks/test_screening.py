@@ -102,7 +102,7 @@ def test_attacks_keep_to_their_bounds_and_turn_answers(plain: ScreenedModel) -> 
         moved = np.abs(after - before)
         if attack.kind == BOUNDED:
             assert (moved <= plain.unit + 1e-6).all()
-        # What was kept is taken again.
+        # The stored rows are used again.
         assert np.array_equal(made(plain, attack)[1], after)
 
 
@@ -179,7 +179,7 @@ def test_whoever_knows_the_detector_works_around_it(plain: ScreenedModel) -> Non
     early = adaptive.least_scores(plain, detector, x[:30], y[:30], 4, 60, enough=limit)
     late = adaptive.least_scores(plain, detector, x[:30], y[:30], 4, 60)
     assert ((early <= limit) == (late <= limit)).all()
-    # Who begins at another attack's rows turns no fewer.
+    # A search that begins at another attack's rows fools no fewer.
     begun = adaptive.least_scores(plain, detector, x[:30], y[:30], 1, 1, made=after)
     assert np.isfinite(begun).mean() == np.mean(plain.probe.answers(after) != y[:30])
     # Within less, no more is found.
@@ -203,7 +203,7 @@ def test_a_model_hardened_by_pgd_gives_way_less(plain: ScreenedModel) -> None:
         _, after, classes = made(subject, pgd)
         turned[name] = np.mean(subject.probe.answers(after) != classes)
     assert turned["hardened"] < turned["plain"] / 2
-    # What was kept is taken again.
+    # The stored network is used again.
     x, _ = hardened.right
     ours, kept = (each.probe.measure(x[:20])[0] for each in (hardened, short(HARDENED)))
     assert np.array_equal(ours, kept)

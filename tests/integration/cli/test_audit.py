@@ -1,4 +1,4 @@
-"""What an auditor asks on the command line, answered by a whole installation."""
+"""An auditor's commands against a whole installation."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.support.harness.gateway import GatewayHarness, question, rows
 
 
 class Told:
-    """What happened in the gateway, and when."""
+    """A gateway's events and their times."""
 
     def __init__(self, harness: GatewayHarness) -> None:
         self.harness = harness
@@ -119,7 +119,7 @@ def test_an_answer_of_a_pointer_that_was_replaced_since(told, tmp_path):
 
 
 def test_an_answer_that_no_anchor_covers_yet_does_not_simply_hold(told, tmp_path):
-    """What follows on the newest anchor is vouched for by the answer log's key alone."""
+    """Only the answer log's key vouches for entries after the newest anchor."""
     path = tmp_path / "receipt.json"
     newest, patience = "", time.monotonic() + 60
     while "ENTRY_UNANCHORED" not in newest and time.monotonic() < patience:
@@ -315,7 +315,7 @@ def test_a_verification_goes_on_where_the_last_one_ended(told, tmp_path):
     second = {row["log"]: row for row in told.audit(*words)}
     assert second[answers]["known"] == first[answers]["entries"] < second[answers]["entries"]
     assert f"the first {first[answers]['entries']} verified before" in second[answers]["found"]
-    # What was seen before must be the beginning of what is shown now.
+    # The log as it was seen before must be a prefix of the log as it is now.
     document = json.loads(known.read_text())
     lines = document["logs"][answers].split("\n")
     lines[2] = "A" * 43 + "="

@@ -75,7 +75,7 @@ def test_the_version_answers_again_bit_for_bit(harness: GatewayHarness) -> None:
     found = shown(harness, *replay(harness))
     assert (found["verdict"], found["answer"]) == ("clean", "equal, bit for bit")
     assert (found["model"], found["version"]) == ("digits", "1")
-    # What it scored is what was recorded, and how it ranks among the clean rows of calibration.
+    # The score and its rank among the clean rows of calibration are those recorded.
     assert harness.gateway is not None
     index = Receipt.decode((harness.state / "receipt.json").read_bytes()).proof.index
     recorded = harness.gateway.recorder.open(index).opened["score"][1]

@@ -176,7 +176,7 @@ def test_subjects_are_kept_apart(harness: GatewayHarness, tmp_path: Path) -> Non
     assert not (backup / "subjects.db").exists()
     assert "--subjects" in run(harness, "restore", str(backup), code=1)
     told = run(harness, "restore", str(backup), "--subjects", str(apart))
-    # What was there is kept, and holds keys of people.
+    # The replaced databases are kept; they hold keys of people.
     assert told.count(".before-") == len(DATABASES)
     assert "an erasure does not reach the keys of subjects" in told
 
@@ -221,7 +221,7 @@ def test_an_answer_log_that_is_lost_for_good_is_followed_by_another(
     run(harness, "policy", "fetch")
     for name in ("old.json", "new.json"):
         run(harness, "receipt", "verify", str(tmp_path / name), person="auditor")
-    # What is missing shows, until an auditor has seen the old log elsewhere.
+    # The missing log is reported until an auditor has seen it elsewhere.
     told = run(harness, "audit", "verify", "--wait", "60", code=3, person="auditor")
     assert Reason.LOG_UNSEEN.name in told
     elsewhere = ("--elsewhere", "house.localhost/answers")

@@ -104,7 +104,7 @@ def test_the_pages_say_all_of_it_and_let_nobody_write_markup(
     assert "claims no conformity" in page
     lines = [line for line in text.splitlines() if line.startswith("- ")]
     assert page.count("<li>") + page.count('<li class="not">') == len(found.claims)
-    # What the head says of the dossier is a list, too.
+    # The head of the dossier is a list, too.
     assert len(lines) == len(found.claims) + 6
     assert set(re.findall(r'href="#(p\d+)"', page)) == set(re.findall(r'id="(p\d+)"', page))
 

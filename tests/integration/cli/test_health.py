@@ -67,7 +67,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness
 
 
 def told(result: Result) -> dict[str, dict[str, Any]]:
-    """What was found, by check and subject."""
+    """Return the findings by check and subject."""
     document = json.loads(result.output)
     assert document["status"] == result.exit_code
     return {f"{each['check']} {each['subject']}": each for each in document["findings"]}

@@ -56,7 +56,7 @@ def pack(harness: GatewayHarness, tmp_path: Path) -> Path:
 
 
 def anchors(pack: Path, *elsewhere: str) -> tuple[int, str]:
-    """What the pack's own program says, which knows nothing of ours."""
+    """Return the exit code and output of the pack's own program, which imports none of ours."""
     command = [sys.executable, "check/anchors.py", *elsewhere]
     done = subprocess.run(command, cwd=pack, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr

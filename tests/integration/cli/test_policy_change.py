@@ -142,7 +142,7 @@ def test_fetch_keeps_the_chain_and_notices_another(harness):
     trust = harness.state / "trust"
     assert [(trust / f"policy-{n}.json").exists() for n in (2, 3, 4)] == [True, True, False]
     assert json.loads(done(run(harness, "show", "--json")))["version"] == 3
-    # What was kept says other than the gateway now does.
+    # The stored chain differs from the gateway's.
     accept(harness, expires="2091-01-01T00:00:00Z")
     done(run(harness, "fetch"))
     shutil.copy(trust / "policy-4.json", trust / "policy-3.json")

@@ -120,7 +120,7 @@ def test_an_authority_that_is_not_kept_here_is_told(aged: GatewayHarness) -> Non
 
 
 def test_nobody_is_renewed_under_a_name_of_their_own_choice(aged: GatewayHarness) -> None:
-    """Whoever owns the folder of one caller writes what they like into it."""
+    """The owner of a caller's folder can write anything into it."""
     made_up = CertificateAuthority("callers", *_an_hour()).caller("admin")
     home = aged.state / "people" / "auditor"
     (home / "tls.pem").write_bytes(made_up.certificate)

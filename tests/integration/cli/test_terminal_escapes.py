@@ -33,7 +33,7 @@ ESCAPED = r"\x1b[2A\x1b[2Kdigest\n\r\x9b2J\u202eseen"
 
 
 def printed(show, *arguments: object) -> str:
-    """What it prints, without its colours being taken out."""
+    """Return the command's output with its colours."""
 
     @click.command()
     def command() -> None:

@@ -159,7 +159,7 @@ def test_a_nonce_that_is_none_is_refused_with_its_reason(client, relay):
 
 
 def test_answers_of_v1_may_be_taken_by_who_says_so_and_bind_what_they_can(two_versions, relay):
-    """No nonce is sent then. What a new gateway answers is still held against the parameters."""
+    """No nonce is sent then. A new gateway's answer is still checked against the parameters."""
     with connected(two_versions, relay, unsafe_v1_receipts=True) as client:
         client.infer("digits", {"x": rows()})
         assert "nonce" not in relay.calls[-1].parameters

@@ -1,4 +1,4 @@
-"""What each page shows to whom."""
+"""The console's pages, and who sees which part of them."""
 
 import html
 import json
@@ -142,7 +142,7 @@ def test_what_is_not_there_is_told_with_its_reason(console, path, status, reason
     answer = console.signed_in("auditor").get(path)
     assert reason in answer.text
     assert answer.status_code == status
-    # Who is signed in need not do so.
+    # Only a visitor who is not signed in is sent to sign in.
     assert ("/sign-in" in answer.text) is (status == 401)
 
 

@@ -55,7 +55,7 @@ def test_a_token_that_is_bound_to_another_certificate_opens_nothing(console):
 
 
 def test_the_token_of_a_link_is_useless_without_the_consoles_certificate(console, tmp_path):
-    """Whoever copies it can call neither with another person's certificate nor without one."""
+    """A copied token works neither with another person's certificate nor without one."""
     import grpc
 
     from sealgate.reasons import Reason

@@ -188,7 +188,7 @@ def test_the_gateway_has_the_last_word(gateway, people):
 
 
 def sign_in(console, key, challenge=None, **changes):
-    """What comes of signing in with a passkey: the gateway's challenge, or another, is answered."""
+    """Sign in with a passkey that answers the gateway's challenge, or another one."""
     visitor = console.visitor()
     page = visitor.post("/sign-in/passkey").text
     text = re.search(r'data-challenge="([^"]+)"', page)[1] if challenge is None else challenge

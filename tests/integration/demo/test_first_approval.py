@@ -46,7 +46,7 @@ class Browser:
         return found[1]
 
     def signed(self) -> dict[str, str]:
-        """What the passkey says to the challenge of the page."""
+        """Return the passkey's answer to the challenge of the page."""
         text = self.find(r'data-challenge="([^"]+)"')
         given = self.key.answer(from_base64url({"challenge": text}, "challenge"))
         return {

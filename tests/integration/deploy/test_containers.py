@@ -39,7 +39,7 @@ def text(request: pytest.FixtureRequest) -> str:
 
 
 def copied(text: str) -> set[str]:
-    """What of the repository gets into a layer."""
+    """Return the repository's files that a layer holds."""
     lines = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
     return {source for line in lines for source in line.split()}
 
@@ -129,7 +129,7 @@ Loader.add_constructor("!reset", lambda loader, node: Reset())
 
 
 def together(first: Any, second: Any) -> Any:
-    """What two files of compose say: mappings are merged, lists joined."""
+    """Merge two compose files: mappings are merged, lists joined."""
     if isinstance(first, dict) and isinstance(second, dict):
         both = {**first, **{key: together(first.get(key), second[key]) for key in second}}
         return {key: value for key, value in both.items() if not isinstance(value, Reset)}
@@ -227,8 +227,8 @@ class TestCompose:
 
 
 def checked(folder: Path, more: Path) -> int:
-    """What promtool makes of our configuration where `more` is what the second file of compose puts
-    in its place.
+    """Return promtool's exit code for our configuration with `more` as the second compose file
+    mounts it.
     """
     place = "/etc/prometheus-more"
     assert f"./prometheus/engine:{place}:ro" in ENGINE_METRICS.read_text()

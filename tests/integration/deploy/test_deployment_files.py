@@ -40,7 +40,7 @@ VALUES = {
 
 @pytest.fixture(scope="module")
 def manifests() -> dict[tuple[str, str], Any]:
-    """What helm makes of other values, by kind and name."""
+    """The manifests that helm renders from other values, by kind and name."""
     documents = yaml.safe_load_all(helm.render(VALUES))
     return {(each["kind"], each["metadata"]["name"]): each for each in documents}
 

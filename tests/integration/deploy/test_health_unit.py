@@ -17,7 +17,7 @@ SERVICE, TIMER = UNITS / "sealgate-health.service", UNITS / "sealgate-health.tim
 
 
 def verify(folder: Path, change: tuple[str, str] = ("", "")) -> str:
-    """What systemd-analyze says of both, with a program that is here."""
+    """Return the output of systemd-analyze on both units, with a program that exists here."""
     made = [folder / unit.name for unit in (SERVICE, TIMER)]
     for unit, path in zip((SERVICE, TIMER), made, strict=True):
         text = unit.read_text().replace("/opt/sealgate/bin/sealgate", sys.executable)

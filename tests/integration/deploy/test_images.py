@@ -1,4 +1,4 @@
-"""What an image holds, installed without a container engine: the wheel of the files that the
+"""The contents of an image, installed without a container engine: the wheel of the files that the
 container file copies, in an environment of its own. Dependencies come from this environment.
 """
 
@@ -19,7 +19,7 @@ from tests.support.harness.gateway import ROOT
 from tests.support.oracles.programs import run
 
 FILES = ["Containerfile", "Containerfile.cuda"]
-# What a program would read. Of the rest, pages for people and types are for who has the sources.
+# Documents, type stubs and protocol sources: no program reads them at run time.
 NOT_READ = {".md", ".pyi", ".proto"}
 _IMPORT_ALL = """
 import json, sys
@@ -36,7 +36,7 @@ print(json.dumps({"broken": broken, "places": places}))
 
 
 def copied(name: str) -> list[str]:
-    """What of the repository the container file copies before it installs."""
+    """Return the repository's files that the container file copies before it installs."""
     text = (ROOT / "deploy" / "container" / name).read_text()
     lines = re.findall(r"^COPY (?!--from)(.+) \S+$", text[: text.index("\nARG EXTRAS=")], re.M)
     return [source for line in lines for source in line.split()]

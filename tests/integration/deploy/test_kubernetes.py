@@ -112,7 +112,7 @@ class TestPods:
         assert not re.search(r"PRIVATE KEY|postgresql://[^ …]*:", TEXT)
         for container in [*pod["initContainers"], *pod["containers"]]:
             assert all("valueFrom" in entry for entry in container.get("env", [])), name
-        # Whoever answers calls has no way to the secrets but what was laid out for it.
+        # The container that answers calls sees only the secrets laid out for it.
         (main,) = pod["containers"]
         assert {mount["name"] for mount in main["volumeMounts"]} == {"state", "data", "tmp"}
 
@@ -201,7 +201,7 @@ class TestNetwork:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a pod is shown: a real installation, mounted as Kubernetes mounts it."""
+    """The mounts of a pod: a real installation, mounted as Kubernetes mounts it."""
     state = tmp_path_factory.mktemp("installation") / "state"
     GatewayHarness(state, engine=EnginePlace("engine.internal:9443"))
     folder = tmp_path_factory.mktemp("sources")

@@ -56,7 +56,7 @@ class TestPod:
         for container in [*pod["initContainers"], main]:
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-        # What answers mounts no secret: the init container has laid it out.
+        # The serving container mounts no secret: the init container has laid them out.
         assert {mount["name"] for mount in main["volumeMounts"]} <= {"state", "data", "tmp"}
         assert "env" not in main
         assert "envFrom" not in main

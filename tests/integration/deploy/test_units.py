@@ -19,8 +19,8 @@ MOST_EXPOSED = 15
 
 
 def verify(folder: Path, change: tuple[str, str] = ("", ""), drop_in: Path | None = None) -> str:
-    """What systemd-analyze says of both units, whose program is one that is here, and of what is
-    dropped into the engine's.
+    """Return the output of systemd-analyze on both units, with a program that exists here and a
+    drop-in for the engine's.
     """
     (folder / "sealgate-engine.service.d").mkdir()
     files = [(unit, folder / unit.name) for unit in UNITS]

@@ -1,4 +1,4 @@
-"""What is looked at now and then: each finding is told once, with what it found."""
+"""The periodic checks: each finding is reported once, with its facts."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -124,7 +124,7 @@ def test_a_log_of_which_the_gateway_has_no_proof_is_told_once(look, harness, mon
         assert [e.kind for e in look() if e.subject == subject] == ["log.inconsistent"]
         create(harness, "behind-that")
         assert [e.kind for e in look() if e.subject == subject] == []
-    # What was seen before is what the log must extend.
+    # The log must extend the newest checkpoint that was seen.
     assert look() == []
 
 

@@ -33,7 +33,7 @@ def small() -> Iterator[SmallServer]:
 
 @pytest.fixture(params=["small", pytest.param("mlserver", marks=pytest.mark.slow)])
 def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ForeignServer]:
-    """What is promised holds on both. In CI only a gateway is tested in front of MLServer."""
+    """Each test runs on both servers. In CI only a gateway is tested in front of MLServer."""
     if request.param == "small":
         with small_server() as small:
             yield small

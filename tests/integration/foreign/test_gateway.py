@@ -54,7 +54,7 @@ def test_a_gateway_in_front_of_mlserver(server: MlServer, tmp_path: Path) -> Non
         fields = verify_receipt(receipt, harness.governance("client").policy()).fields
         said = 'foreign "mlserver", digest not checked there'
         assert (fields["version"], fields["engine"]) == ("1", said)
-        # What that server computes with cannot be seen from here.
+        # The gateway cannot see which arithmetic that server computes with.
         assert (fields["screening"], fields["arithmetic"]) == ("full", "")
         metadata = stub.ModelMetadata(oip.ModelMetadataRequest(name="digits"), timeout=60)
         assert metadata.properties["engine"] == said

@@ -1,6 +1,6 @@
 """The programs of docs/how-to/clients.md, run as they stand, against a running gateway.
 
-Only the port is another. What is in Go is built and run by test_go_client.py.
+Only the port differs. test_go_client.py builds and runs the program in Go.
 """
 
 import json

@@ -27,7 +27,7 @@ def same_rows():
 
 
 def bytes_of(harness, compression=None, encoding=None):
-    """What a call sends and receives on a connection that is up, and its answer."""
+    """Return the bytes that a call sends and receives on an open connection, and its answer."""
     profile = harness.profile("client")
     metadata = ((ENCODING_METADATA, encoding),) if encoding else ()
     with relay_to(profile.endpoint) as relay:

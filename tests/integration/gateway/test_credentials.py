@@ -91,7 +91,7 @@ def refused(harness, certificate=None, token=None):
 
 
 def test_a_workload_is_known_by_its_spiffe_id(harness):
-    # What the certificate says besides is not looked at.
+    # Other names in the certificate are ignored.
     assert ask(harness, CALLERS.caller("admin", WORKLOAD))
     reason = refusal(
         stub(harness, CALLERS.caller("admin", WORKLOAD)).ModelInfer,

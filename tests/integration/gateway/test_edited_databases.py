@@ -31,7 +31,7 @@ ANSWERS, REGISTRY = "answers.db", "registry.db"
 
 @dataclass(frozen=True)
 class Edit:
-    """What is done to a database while no gateway runs, and who finds out."""
+    """An edit of a database while no gateway runs, and the check that finds it."""
 
     database: str
     statement: str

@@ -51,7 +51,7 @@ def intruder(harness) -> Iterator[Intruder]:
 
 @contextmanager
 def restored(intruder: Intruder) -> Iterator[None]:
-    """Whatever is done to the rows of keys is undone; rows that were added stay."""
+    """Undo every change to the rows of keys at the end; added rows stay."""
     before = intruder.copy(KEY_TABLES)
     try:
         yield

@@ -173,7 +173,7 @@ def test_roles_decide_about_api_keys_too(keyed, path, method, person):
 @pytest.mark.parametrize("person", [None, *PEOPLE])
 @pytest.mark.parametrize("message", [b"", b"\xff\x00garbage"], ids=["empty", "garbage"])
 def test_no_method_raises(harness, caplog, person, message):
-    """Whoever calls it with whatever bytes; foreign services' methods too."""
+    """No caller and no bytes make a method raise, those of foreign services included."""
     profile = harness.profile(person or "client")
     credentials = grpc.ssl_channel_credentials(profile.server_authority.read_bytes())
     walked = dict(METHODS)

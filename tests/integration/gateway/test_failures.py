@@ -1,4 +1,4 @@
-"""What happens when something breaks: bytes altered, a version revoked, disk full, database gone.
+"""A gateway under failures: altered bytes, a revoked version, a full disk, a lost database.
 
 Each test has a gateway of its own, since it breaks it.
 """

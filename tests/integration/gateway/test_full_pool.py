@@ -39,7 +39,7 @@ def test_a_full_pool_has_its_reason_and_passes(harness):
         assert answer.model_version == "1"
     models = registry.ListModels(messages.ListModelsRequest(), timeout=60).models
     assert [model.name for model in models] == ["models/digits"]
-    # Whoever followed the registry meanwhile goes on too.
+    # A stream that followed the registry meanwhile continues too.
     harness.governance("admin").promote(harness.approved("digits", 1), "again")
     stream = registry.WatchChanges(messages.WatchChangesRequest(start=0), timeout=60)
     moves = (m for m in stream if m.change.kind == messages.CHANGE_KIND_POINTER_MOVED)

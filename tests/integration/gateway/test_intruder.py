@@ -86,7 +86,7 @@ def running(harness: GatewayHarness) -> Tables:
 
 @contextmanager
 def stopped(harness: GatewayHarness) -> Iterator[Tables]:
-    """While no gateway runs. Whatever is done to the tables is undone, and the gateway starts."""
+    """Stop the gateway; at the end, undo every change to the tables and start it again."""
     harness.stop()
     config = GatewayConfig.read(harness.state / "gateway.toml")
     notes = {path: path.read_bytes() for path in harness.state.glob("seen*")}
@@ -110,7 +110,7 @@ def stopped(harness: GatewayHarness) -> Iterator[Tables]:
 
 @contextmanager
 def restored(tables: Tables) -> Iterator[None]:
-    """Whatever is done to the registry's tables is undone, under the gateway that runs."""
+    """Undo every change to the registry's tables at the end, while the gateway runs."""
     now, _ = tables.copy()
     try:
         yield

@@ -88,7 +88,7 @@ def test_a_database_from_before_the_last_answer_is_refused(
     put_back()
     with refused(Reason.LOG_INCONSISTENT) as caught:
         build(elsewhere(harness))
-    # What to do stands in it, and which file remembers.
+    # The error says what to do, and which file holds the newest checkpoint seen.
     assert "Put the newest copy in its place" in str(caught.value)
     assert f"seen-{name.removesuffix('.db')}.note" in str(caught.value)
     # With the newest copy it starts, for what was remembered is in it.

@@ -1,4 +1,4 @@
-"""What a gateway's process logs of real calls: one object a line, and nothing secret."""
+"""A gateway's log lines on real calls: one object a line, and nothing secret."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""What the gateway says of itself over the wire: the logs' proofs, health, and reflection."""
+"""The gateway's log proofs, health service and reflection, over the wire."""
 
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc

@@ -1,4 +1,4 @@
-"""What the gateway says of its models and who may hear it, and how a request is scheduled."""
+"""Descriptions of models and their readers, and the scheduling of requests."""
 
 import time
 from contextlib import suppress

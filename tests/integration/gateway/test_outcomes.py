@@ -128,7 +128,7 @@ class TestRefused:
         answered = answer(harness)
         [result] = told(harness, answered.origin, report_of(answered), person="auditor")
         assert result.reason == Reason.OUTCOME_FOREIGN.name
-        # What is no answer of a model belongs to somebody too.
+        # An entry that is no model's answer has an owner too.
         read = size(harness)
         opened(harness, answered.origin, answered.index)
         report = messages.OutcomeReport(index=read)

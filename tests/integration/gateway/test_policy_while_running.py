@@ -30,7 +30,7 @@ def in_force(harness: GatewayHarness) -> Policy:
 
 
 def entry(harness: GatewayHarness) -> dict[str, str]:
-    """What was recorded last."""
+    """Return the newest entry's fields."""
     recorder = harness.gateway.recorder
     opened = recorder.open(recorder.size - 1).opened
     return {field: opened[field][1] for field in FIELDS}

@@ -187,7 +187,7 @@ def test_a_server_that_lost_everything_counts_anew(server, url):
         server.stop()
         server.start()
     counts.enter(CLIENT)()
-    # What was set aside before is not given back to what has begun since.
+    # Tokens reserved before the restart are not returned to the new count.
     counts.reserve(CLIENT, 60)(50)
     settle(0)
     counts.reserve(CLIENT, 50)
@@ -259,7 +259,7 @@ def test_no_token_is_lost_or_gained_among_threads(url):
         thread.start()
     for thread in threads:
         thread.join()
-    # Whoever comes last finds fewer than 25 of 500 left, to the token.
+    # The last caller finds fewer than 25 of 500 tokens left.
     assert len(answered) == 48
     both[0].reserve(CLIENT, 20)
     with refused(Reason.TOKENS_SPENT):

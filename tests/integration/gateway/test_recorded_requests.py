@@ -1,4 +1,4 @@
-"""What an entry says of the request beside model and tensors, as the gateway saw it."""
+"""Fields of an entry that describe the request beside model and tensors."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ NEW = FIELDS[len(V1_FIELDS) :]
 
 
 def recorded(harness: GatewayHarness, call: Callable[[], object]) -> dict[str, str]:
-    """What the newest entry says in its new fields once the call is over."""
+    """Return the newest entry's fields of v2 once the call is over."""
     call()
     recorder = harness.gateway.recorder
     opened = recorder.open(recorder.size - 1).opened

@@ -50,9 +50,9 @@ def test_cut_at_every_tenth_with_four_files_at_once(
             version = Uploader(
                 channel, patience=PATIENT, progress=lambda done, total: seen.append(done)
             ).publish(sent)
-        # The last tenth may be lost in what was not sent again.
+        # The last tenth may be among the bytes that were not sent again.
         assert len(relay.cuts) <= 1
-        # What the gateway had was not sent again: else, with breaks, it would never have ended.
+        # Bytes that the gateway had were not sent again; else the upload would never have ended.
         assert relay.sent < 3 * sum(sizes)
     assert stored(harness, version) == expected(sent)
     assert seen[-1] == sum(entry.size for entry in sent.manifest.files)
@@ -107,7 +107,7 @@ def test_a_gateway_killed_in_the_middle(tmp_path: Path) -> None:
             gateway.wait()
             killed.set()
             spool = harness.state / "uploads"
-            # What had come is there, of files under way or of those that are stored.
+            # The received bytes are there, of files under way or of stored ones.
             assert any(path.stat().st_size for path in spool.rglob("*.part")) or any(
                 spool.rglob("*.stored")
             )

@@ -176,7 +176,7 @@ def test_an_erased_subject_cannot_be_opened(harness: GatewayHarness) -> None:
     assert refusal(logs.OpenEntry, messages.OpenEntryRequest(origin=origin, index=index)) is (
         Reason.ENTRY_ERASED
     )
-    # What somebody kept still verifies, and so does the log.
+    # A receipt that somebody kept still verifies, and so does the log.
     kept = harness.state / "kept.json"
     kept.write_bytes(receipt)
     assert harness.command("receipt", "verify", str(kept)).exit_code == 0

@@ -189,7 +189,7 @@ def test_a_file_that_cannot_be_used_changes_nothing(
         put(harness.state / "tls" / "gateway.pem", other.certificate)
         await_true(lambda: "the certificates that are served stay" in caplog.text)
         assert shown(harness) == serial
-    # What is told is of what is served.
+    # The metrics describe the certificate that is served.
     assert (metric(harness, end), metric(harness, refused)) == (before, times + 1)
     put(harness.state / "tls" / "gateway.pem", made.certificate)
     assert shown(harness) == serial
@@ -226,7 +226,7 @@ def test_callers_authorities_change_too(
         return True
 
     await_true(is_let_in)
-    # Who was let in before still is.
+    # A caller who was admitted before still is.
     harness.registry("auditor").GetPolicy(GetPolicyRequest(), timeout=60)
 
 

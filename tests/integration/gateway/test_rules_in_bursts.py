@@ -1,4 +1,4 @@
-"""What holds for each call of a burst by itself: quotas, and the time that its answer is held."""
+"""Rules that apply to each call of a burst: quotas, and the hold of its answer."""
 
 import threading
 from collections.abc import Iterator

@@ -53,7 +53,7 @@ def postgres():
 
 
 def first_exchange(store, session, row):
-    """What a store reads once its place answers again."""
+    """Return the store's first exchange once its server answers again."""
     deadline = time.monotonic() + 60
     while True:
         try:

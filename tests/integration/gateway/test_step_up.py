@@ -75,7 +75,7 @@ def client(harness):
 
 
 def word(harness, row, who="approver-1", signer=None, **changes):
-    """What somebody signs who allows the client to ask for a row, as text."""
+    """Return a signed allowance of the client's request for a row, as text."""
     now = datetime.now(UTC)
     live = harness.gateway.engine.live()["digits", "production"]
     values = {

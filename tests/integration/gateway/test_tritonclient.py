@@ -14,7 +14,7 @@ from tests.support.oracles.programs import caller, python_with, run
 
 
 def seen_by(program, harness, sent):
-    """What a program prints that asks with a client's token and an auditor's certificate."""
+    """Return the output of a program that has a client's token and an auditor's certificate."""
     client, auditor = harness.profile("client"), harness.profile("auditor")
     arguments = [
         client.endpoint.replace("127.0.0.1", "localhost"),

@@ -1,4 +1,4 @@
-"""Who uploads what: several publishers, into a bucket, and a `sealgate model publish` cut short."""
+"""Uploads of several publishers, into a bucket, and an interrupted `sealgate model publish`."""
 
 import json
 from collections.abc import Iterator

@@ -118,7 +118,7 @@ def test_a_reader_that_reads_nothing_is_ended(tmp_path: Path) -> None:
         taken = len(next(stream).leaves)
         while harness.gateway.stream_limiter.ends:
             time.sleep(0.05)
-        # What lies on the way, and no more: 8 MiB were there to be sent.
+        # Only messages under way were taken: 8 MiB were there to be sent.
         assert 0 < taken < answers.size
         assert len(sent) < answers.size // taken
         stream.cancel()

@@ -1,4 +1,4 @@
-"""Whoever follows is looked at again before each message: rights, credentials, policy, time."""
+"""A stream's caller is checked again before each message: rights, credentials, policy, time."""
 
 import json
 import time

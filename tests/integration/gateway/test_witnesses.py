@@ -57,7 +57,7 @@ def log_keys(harness: GatewayHarness) -> list[tuple[str, str]]:
 
 
 def feed(harness: GatewayHarness, settings: WitnessSettings) -> None:
-    """What its thread does now and then."""
+    """Feed the witnesses once, as their thread does periodically."""
     assert harness.gateway is not None
     harness.gateway.witnesses.feed(settings)
 

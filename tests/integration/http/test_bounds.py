@@ -1,4 +1,4 @@
-"""What bounds the HTTP gateway: of a request's head and body, of connections, of patience."""
+"""The HTTP gateway's limits on heads, bodies, connections and time."""
 
 import json
 import socket

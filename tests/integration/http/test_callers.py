@@ -1,4 +1,4 @@
-"""Who may ask what over HTTP: every path by every role, by each kind of credential."""
+"""Rights over HTTP: every path by every role, by each kind of credential."""
 
 import ssl
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What the HTTP gateway says of the server and its models, beside what gRPC says of them."""
+"""The HTTP gateway's descriptions of the server and its models agree with those of gRPC."""
 
 import re
 from http.client import HTTPConnection

@@ -14,7 +14,7 @@ PROGRAM = Path(__file__).with_name("triton_http.py")
 
 
 def as_asked() -> oip.ModelInferRequest:
-    """What the program asks with a receipt; how tensors travel is no part of it."""
+    """Return the program's request with a receipt, without its tensors."""
     request = oip.ModelInferRequest()
     request.parameters["receipt"].bool_param = True
     request.parameters["nonce"].string_param = "AAECAwQFBgcICQoLDA0ODw"

@@ -142,7 +142,7 @@ def test_the_freshness_key_is_replaced_by_another_in_the_token(
     person(changed, "freshness")["keys"] = [public.keyid]
     accept(harness, root(harness, 2), root(harness, 3), **changed)
     assert signers() == {public.keyid}
-    # What is moved from here on is confirmed by it, and engines believe that.
+    # The new key confirms every later move, and engines accept it.
     harness.publish("digits-standard", "digits")
     harness.promote("digits", 1)
     assert harness.inference().ModelInfer(question("digits", rows()), timeout=60)

@@ -34,7 +34,7 @@ def release(folder: Path) -> None:
     manifest = Manifest.of(FILES)
     (folder / "model.sig").write_bytes(oms.sign(manifest, SIGNER))
     (folder / "key.pem").write_text(SIGNER.public.pem)
-    # What the statement's subject hashes: the files' digests, one after the other.
+    # The bytes that the statement's subject hashes: the files' digests, concatenated.
     digests = b"".join(raw(entry.digest) for entry in manifest.files)
     (folder / "subject").write_bytes(digests)
     (folder / "roots.json").write_bytes(canonical.encode(NO_ROOTS))

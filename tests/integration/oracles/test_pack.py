@@ -77,7 +77,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayHarness
         harness.promote("digits", 1)
         harness.governance("admin").revoke("digits", 2, "never to be used")
         ask(harness, 260)
-        # What is stopped anchors its answer log.
+        # A gateway that stops anchors its answer log.
         harness.stop()
         harness.start()
         harness.await_version("digits", 1)

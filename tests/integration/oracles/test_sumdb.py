@@ -38,7 +38,7 @@ def encode(hashes: list[bytes]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def published() -> dict[str, Any]:
-    """What a log publishes that has grown through SIZES."""
+    """The tiles, checkpoints and proofs of a log that has grown through SIZES."""
     entries = [b"entry %d" % number for number in range(SIZES[-1])]
     store, frontier, tiles = TileStore(), Frontier.empty(), {}
     checkpoints, inclusion, consistency = [], [], []

@@ -27,7 +27,7 @@ Promise.all(texts.map((text) => checkReceipt(trust, text, new Date())))
 
 
 def both(page, file, texts):
-    """What the page says of each receipt, which is what verify_receipt says."""
+    """Return the page's verdict on each receipt, which must equal that of verify_receipt."""
     page.open(file)
     found = page.driver.execute_async_script(_CHECK, texts)
     assert found == [accepted(text) for text in texts]

@@ -24,7 +24,7 @@ checkReceipt({ policies, rootKeys, threshold: 2 }, text, new Date()).then((resul
 
 
 def holds(page, file, *policies: str) -> bool:
-    """What the page says of a chain, which is what open_policy_chain says."""
+    """Return the page's verdict on a chain, which must equal that of open_policy_chain."""
     page.open(file)
     found = page.driver.execute_async_script(_CHECK, policies, ROOT_PEMS, receipt())
     assert found == accepted(policies)

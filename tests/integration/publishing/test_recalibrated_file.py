@@ -52,7 +52,7 @@ def test_its_thresholds_rest_on_traffic(tmp_path: Path) -> None:
         told = harness.command("model", "publish", *of_file)
         assert told.exit_code == 0, told.output
         harness.promote("tumours", 1)
-        # What is refused counts too.
+        # Refused requests count too.
         asked = {ask(harness, rows) for rows in np.split(ASKED, 20)}
         assert asked <= {"1", Reason.ADVERSARIAL_INPUT.name}
         # A gateway that ends writes what it has kept.

@@ -1,4 +1,4 @@
-"""What a user hears of a ready model that a worker refuses: the reason, and what to do."""
+"""Errors for a ready model that a worker refuses: the reason, and what to do."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def database(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """Whose silence is borne for a second, once it is there."""
+    """A database whose answers are awaited for one second, once it is open."""
     database = Database.open(server.schema_url(f"test_{secrets.token_hex(6)}"), "registry")
     monkeypatch.setattr(BoundedConnection, "patience", 1.0)
     yield database

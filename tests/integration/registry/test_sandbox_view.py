@@ -1,4 +1,4 @@
-"""What a worker that was taken over can learn of files that it may not read: not even a name."""
+"""A compromised worker learns nothing of files that it may not read, not even a name."""
 
 import json
 import os

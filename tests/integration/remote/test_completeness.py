@@ -31,7 +31,7 @@ def ask(harness: GatewayHarness, number: int) -> None:
 
 
 def audited(harness: GatewayHarness, counted: int) -> dict[str, object]:
-    """What the auditor finds, once a statement of so many requests is old enough to be judged."""
+    """Return the auditor's finding once a statement of so many requests is old enough."""
     harness.gateway.registry_sync.count()
     end = time.monotonic() + 60
     while time.monotonic() < end:
@@ -54,8 +54,8 @@ def test_a_withheld_entry_is_found_and_stays_found(
     harness.gateway.engine.infer(harness.gateway.engine.resolve("digits"), rows())
     found = audited(harness, 4)
     assert (found["missing"], found["recorded"]) == (1, 3)
-    # An engine that begins anew counts from nothing. What it had signed stays, and what is recorded
-    # later does not make up for it.
+    # A restarted engine counts from zero. Its earlier signed counts stay, and later entries do
+    # not make up for the missing ones.
     engine.stop()
     engine.start()
     end = time.monotonic() + 60

@@ -1,4 +1,4 @@
-"""Whatever stands in a call, an engine answers it with a reason and goes on."""
+"""An engine answers every malformed call with a reason and continues."""
 
 import contextlib
 import threading

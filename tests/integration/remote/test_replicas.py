@@ -56,7 +56,7 @@ def address(made: UncheckedVersion) -> VersionAddress:
 
 
 def asked_of_each(harness: ReplicatedEngineHarness, made: UncheckedVersion) -> list[object]:
-    """What each replica says of itself, past the engine in front: a reason, or an answer."""
+    """Call each replica directly, past the engine in front: a reason, or `answered`."""
     x = clean_rows(MODEL, 1)
     said = [each.infer(0, address(made), x, 60.0) for each in harness.replicas]
     return [each.reason if isinstance(each, RemoteRefusal) else "answered" for each in said]
@@ -76,7 +76,7 @@ def test_answers_are_those_of_an_engine_that_runs_graphs_itself(
 
 
 def together(asking: Callable[[Array], Any], batcher: Batcher[Array, Any], x: Array) -> list[Any]:
-    """What is said to each row of `x`, asked by itself while the others wait as well."""
+    """Return the answer to each row of `x`, sent by itself while the others wait as well."""
     batcher.free_lanes -= (lanes := batcher.free_lanes)
     with ThreadPoolExecutor(len(x)) as threads:
         asked = [threads.submit(asking, row[None]) for row in x]
@@ -179,7 +179,7 @@ class TestReplicas:
         assert refusal(harness.show) is Reason.VERSION_ALTERED
         assert resolved(harness.engine) == 1
         assert harness.ask(first, clean_rows(MODEL, 1)).model_version == "1"
-        # Whoever starts now is not shown what was refused.
+        # A replica that starts now is not shown the refused version.
         assert [number for number, _ in harness.board.after(0)] == [1]
 
     def test_without_any_the_engine_is_away(self, harness: ReplicatedEngineHarness) -> None:

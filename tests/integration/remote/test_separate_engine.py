@@ -185,7 +185,7 @@ def test_an_altered_file_is_refused_at_the_engine(harness, engine):
 
 
 def states(harness: GatewayHarness, least: int) -> dict[str, tuple[str, str]]:
-    """What the engine says of each version, once it was shown so many pointers."""
+    """Return each version's state in the engine, once it has so many pointers."""
     end = time.monotonic() + 60
     with grpc.insecure_channel(f"unix:{harness.state / 'engine' / 'engine.sock'}") as channel:
         stub = GRPCInferenceServiceStub(channel)
@@ -270,7 +270,7 @@ def test_a_revocation_does_not_wait_for_an_engine_that_hangs(harness, engine):
     try:
         harness.governance("admin").revoke("digits", 3, "test")
         end = time.monotonic() + 60
-        # Who asks before the gateway has heard of it waits for the engine that hangs.
+        # A call before the gateway knows of the revocation waits for the engine that hangs.
         while refusal_of(harness, 2.0) is not Reason.VERSION_REVOKED:
             assert time.monotonic() < end
             time.sleep(0.02)

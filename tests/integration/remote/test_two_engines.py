@@ -81,7 +81,7 @@ def all_there(harness: GatewayHarness) -> bool:
 def asked(
     harness: GatewayHarness, count: int, size: int, threads: int = 24
 ) -> list[InferenceResult]:
-    """What the engines answer to so many requests of `size` rows, many at a time."""
+    """Return the engines' answers to so many requests of `size` rows, many at a time."""
     live, x = harness.gateway.engine.resolve("digits"), rows(count=size)
     answers: list[InferenceResult] = []
 
@@ -191,6 +191,6 @@ def counted(harness: GatewayHarness) -> int:
 
 
 def audited(harness: GatewayHarness) -> list[dict[str, Any]]:
-    """What the auditor finds of each version; nothing until a statement is old enough."""
+    """Return the auditor's finding on each version; none until a statement is old enough."""
     told = harness.command("audit", "completeness", "--slack", "1", "--json")
     return json.loads(told.stdout)["versions"]

@@ -1,4 +1,4 @@
-"""What the demo's detectors catch, and what they leave alone."""
+"""The demo's detectors: attacks that they catch, and rows that they leave alone."""
 
 from functools import cache
 from pathlib import Path

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 class Convolutions(nn.Module):
-    """What the decompositions of our own are for, with norms and other activations beside."""
+    """A network whose layers need our own decompositions, beside norms and activations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ def test_the_demo_s_weights_can_carry_a_mark(demo: DemoModel) -> None:
         {each.name: each for each in read_carriers(parse_model(graph))}
         for graph in (demo.serving, demo.response)
     )
-    # What screening holds rows against lies in the response graph too, and is no weight.
+    # The response graph also holds screening's reference rows, which are no weights.
     assert set(of_serving) == set(of_response) <= {"first.weight", "second.weight", "last.weight"}
     assert {"first.weight", "second.weight"} <= set(of_serving)
     for name, carrier in of_serving.items():

@@ -121,8 +121,8 @@ def readers(graph: onnx.GraphProto, name: str) -> int:
 def test_features_begin_behind_the_first_layer_of_two(
     pair: tuple[TextClassifier, bytes, bytes],
 ) -> None:
-    """What lies before is run once, with no gradient through it; the step of FGSM itself still
-    begins among the embeddings.
+    """The first layer runs once, with no gradient through it; FGSM's step still starts at the
+    embeddings.
     """
     made, _, response = pair
     features = onnx.load_model_from_string(

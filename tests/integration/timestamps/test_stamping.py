@@ -1,4 +1,4 @@
-"""What a gateway has stamped, by `openssl ts` over real HTTP, and what it makes of bad answers."""
+"""A gateway's timestamps, by `openssl ts` over real HTTP, and its handling of bad answers."""
 
 import logging
 from collections.abc import Iterator
@@ -96,7 +96,7 @@ def test_stamps_are_copied_and_none_is_replaced(
     kept.write_bytes(b"what was there")
     made.store.copy_to(copy.folder)
     assert kept.read_bytes() == b"what was there"
-    # What is no stamp is neither copied nor read.
+    # A file that is no stamp is neither copied nor read.
     (kept.parent / "notes.txt").write_text("mine")
     back = TimestampStore(tmp_path / "back")
     copy.copy_to(back.folder)

@@ -1,4 +1,4 @@
-"""What tests of the workshop share."""
+"""Fixtures of the training tests."""
 
 import pytest
 

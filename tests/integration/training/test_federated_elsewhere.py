@@ -150,7 +150,7 @@ def run(networks: list[OtherNetwork], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def refusals(invitation: FederationInvitation) -> dict[str, Any]:
-    """What who was not invited, or not so, is told; none of these uses the token up."""
+    """Return the refusals of clients without a valid invitation; none uses the token up."""
     found: dict[str, Any] = {}
 
     def attempt(name: str, trusted: FederationInvitation, body: bytes) -> None:

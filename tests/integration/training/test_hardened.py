@@ -1,4 +1,4 @@
-"""What a recipe hardened is a model like any other."""
+"""A model hardened by a recipe is a model like any other."""
 
 from pathlib import Path
 

@@ -108,7 +108,7 @@ def test_a_search_that_was_stopped_goes_on_to_the_same(
     again = RecipeRun(recipe, out, lambda step, news: told.append(f"{step} {news}")).make()
     assert again.report["search"] == found.report["search"]
     assert [line.split(":")[0] for line in told[:5]] == [f"search {n}/5" for n in range(1, 6)]
-    # What was done is not done again: one was broken off.
+    # Finished trials are not run again; the one that broke off is.
     within = [one for one in found.report["search"]["trials"] if one["accuracy"] is not None]
     assert len(trained) == len(within) + 1
     graph = (again.model / "serving.onnx").read_bytes()

@@ -1,4 +1,4 @@
-"""What a gateway has cosigned, over real HTTP, and what it makes of a witness that knows better."""
+"""A gateway's cosignatures, over real HTTP, and its handling of a witness that contradicts it."""
 
 import http.client
 import logging
@@ -49,7 +49,7 @@ def test_cosignatures_are_kept_and_served(tmp_path: Path, witness: WitnessSettin
     assert kept.with_lines(ANSWER_LOG, log.checkpoint()) == kept.best(ANSWER_LOG)
     before = kept.best(ANSWER_LOG)
     log.grow("c")
-    # What is newer is not cosigned yet.
+    # The newer checkpoint is not cosigned yet.
     assert kept.with_lines(ANSWER_LOG, log.checkpoint()) == log.checkpoint()
     assert memory(tmp_path, witness).best(ANSWER_LOG) == before
     submit(log, witness, kept)

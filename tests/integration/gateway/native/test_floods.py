@@ -139,7 +139,7 @@ def test_a_flood_is_told_why() -> None:
 
 
 def test_a_flood_leaves_its_calls_to_no_second_run() -> None:
-    """Who is told that a call was not worked on asks again."""
+    """A client retries a call that the server says it did not process."""
     held: list[FrontContext] = []
     with front_with(held.append) as front, front.raw() as connection:
         connection.socket.sendall(connection.call(INFER, b"") + connection.call(INFER, b""))

@@ -1,4 +1,4 @@
-"""What the native transport bears: floods, silence, slowness, and the end of a connection."""
+"""The limits of the native transport: floods, silence, slow peers, ended connections."""
 
 import socket
 import struct
@@ -96,7 +96,7 @@ def test_answers_that_are_not_taken_fill_no_memory() -> None:
         found = next(each for each in frames(connection) if each[0] == RESET)
         assert (found[2], int.from_bytes(found[3])) == (3, ENHANCE_YOUR_CALM)
         assert front.front.counts()["unsent"] < 1000
-        # Who takes theirs is not concerned.
+        # A client that reads its answers is not affected.
         assert answers(front)
 
 
@@ -153,7 +153,7 @@ def calling(front: FrontHarness, connection: Http2, seconds: float, gap: float) 
                 return True
             if kind == HEADERS and flags & END_STREAM:
                 break
-        # Who keeps a context keeps its call.
+        # A stored context holds its call.
         front.bursts.clear()
         time.sleep(gap)
     return False

@@ -1,4 +1,4 @@
-"""What callers leave to others, whatever they do not send or take: places for calls."""
+"""Callers that do not send or read leave places for the calls of others."""
 
 import struct
 import threading
@@ -53,7 +53,7 @@ def test_calls_without_a_message_leave_places_to_known_callers() -> None:
             stack.enter_context(withheld(front, CALLS))
         until(lambda: front.front.counts()["refused"] == 3 * CALLS - CALLS // 2)
         assert held(front) == CALLS // 2
-        # Whoever comes from the same address has none left, and those who are known have the rest.
+        # Strangers from that address have no place left; known callers have the rest.
         assert infer(known)
         stack.enter_context(withheld(front, 1)).await_end()
 

@@ -142,7 +142,7 @@ def test_who_says_no_protocol_is_closed(front: FrontHarness) -> None:
 
 
 def first_byte(front: FrontHarness, *protocols: str) -> bytes:
-    """What comes first from the server when one of the protocols is asked for."""
+    """Return the server's first byte after a handshake that offers these protocols."""
     context = ssl.create_default_context(cadata=SERVERS.pem.decode())
     context.set_alpn_protocols(protocols)
     address = ("127.0.0.1", front.front.ports["tls"])
