@@ -56,7 +56,7 @@ from inference.llm.messages import AnswerPart
 from inference.llm.request import said_in
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
-from sealgate.trust.policy import AnswerRules, Consequence, Principal, ScreeningRules
+from sealgate.trust.policy import AnswerRules, Consequence, ScreeningRules
 from sealgate.trust.receipts import Receipt
 from sealgate.trust.receipts.answer_entry import CUT, NOTED, OPENED
 
@@ -196,16 +196,16 @@ class GenerationPipeline:
         until = context.began + self._granted(params, call)
         caller = call.principal
         with ExitStack() as leaving:
-            self._set_aside(caller, context, asked.sampling.max_tokens, leaving)  # 3
+            self._set_aside(call, context, asked.sampling.max_tokens, leaving)  # 3
             on_end = partial(until_left, call, leaving)
+            # No token is shorter than a byte.
+            context.sent = min(len(asked.prompt), ready.terms.prompt_tokens)
             begun = leaving.enter_context(ready.begin(asked, until, caller.name, on_end))
             if begun.prompt_ids:
                 self._quotas.spend(caller, len(begun.prompt_ids))
             context.begin(begun)
             screen = self._judge(call, context, ready, begun.score, until)  # 4
             context.opening = self._record(call, context, OPENED) if context.streams else None  # 5
-            # No token is shorter than a byte.
-            context.sent = min(len(asked.prompt), ready.terms.prompt_tokens)
             for piece in self._screened(call, begun.pieces, context, screen.answers, until):  # 6
                 if self._engine.is_revoked(live.model, live.digest):
                     raise SealgateError(Reason.VERSION_REVOKED, live.digest)
@@ -255,25 +255,25 @@ class GenerationPipeline:
                 _log.warning("an answer of %s held %s", model, ", ".join(sorted(screen.kinds)))
 
     def _set_aside(
-        self, caller: Principal, context: GenerationContext, tokens: int, leaving: ExitStack
+        self, call: Call, context: GenerationContext, tokens: int, leaving: ExitStack
     ) -> None:
-        """Count the tokens that an answer may have, and once it is over those that it had.
+        """Reserve the tokens that an answer may have; when it is over, count those that it had.
 
         Raises: TOKENS_SPENT, QUOTA_UNKNOWN.
         """
-        settle = self._quotas.reserve(caller, tokens)
+        settle = self._quotas.reserve(call.principal, tokens)
 
         def count(_: object, error: BaseException | None, __: object) -> None:
             settle(min(context.spent, tokens))
             if context.live is not None:
                 context.live.statistics.began(context.prompt_tokens)
-            # Who generates elsewhere tells it at the end alone, too late to refuse. Whoever does
-            # not await that end has had the prompt read all the same.
-            had = context.spent or is_callers(error)
-            prompt = context.prompt_tokens or (context.sent if had else 0)
+            # A foreign server reports the prompt's tokens at the end only, which is too late for a
+            # refusal. A caller that leaves earlier has had the prompt read all the same.
+            left = is_callers(error) or (error is not None and not call.is_active())
+            prompt = context.prompt_tokens or (context.sent if context.spent or left else 0)
             if prompt and not context.prompt_ids:
                 with suppress(SealgateError):
-                    self._quotas.spend(caller, prompt)
+                    self._quotas.spend(call.principal, prompt)
 
         leaving.push(count)
 

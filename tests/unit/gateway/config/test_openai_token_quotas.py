@@ -39,14 +39,20 @@ CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "word " * 50}]
 
 
 class Elsewhere(Generator):
-    """Says so many words, each one `said`, and ends with the error."""
+    """Says so many words, each one `said`, and ends with the error; or fails with it before the
+    first word, where it `waits`.
+    """
 
-    def __init__(self, words: int, error: Exception | None, said: bytes = b"x") -> None:
+    def __init__(
+        self, words: int, error: Exception | None, said: bytes = b"x", waits: bool = False
+    ) -> None:
         super().__init__(CLEARED, TERMS, "elsewhere")
-        self._words, self._error, self._said = words, error, said
+        self._words, self._error, self._said, self._waits = words, error, said, waits
 
     @contextmanager
     def _begin(self, *_: Any) -> Iterator[StartedAnswer]:
+        if self._waits and self._error is not None:
+            raise self._error
         yield StartedAnswer((), None, self._pieces())
 
     def _pieces(self) -> Iterator[AnswerPart]:
@@ -57,7 +63,7 @@ class Elsewhere(Generator):
         yield AnswerPart((), b"", "stop", (20, self._words))
 
 
-def left(elsewhere: Elsewhere, parts: int) -> int:
+def left(elsewhere: Elsewhere, parts: int, call: Any = CALL) -> int:
     """How many of 100 tokens are left after so many parts of an answer are taken."""
     quotas = QuotaLimiter.of([Quota(role="client", tokens="100/hour")], QuotaStore())
     live = SimpleNamespace(
@@ -78,7 +84,7 @@ def left(elsewhere: Elsewhere, parts: int) -> int:
         60,
         Statistics(),
     )
-    answer: Any = generate.parts(read_chat(json.dumps(CHAT).encode()).request, CALL, True, True)
+    answer: Any = generate.parts(read_chat(json.dumps(CHAT).encode()).request, call, True, True)
     with suppress(SealgateError):
         for _ in range(parts):
             next(answer)
@@ -110,6 +116,18 @@ def test_a_short_timeout_costs_the_largest_possible_prompt(words: int) -> None:
 
 def test_a_prompt_that_no_server_read_costs_nothing() -> None:
     assert left(Elsewhere(0, SealgateError(Reason.QUEUE_FULL)), 1) == 100
+
+
+def test_leaving_before_the_answer_begins_costs_the_largest_possible_prompt() -> None:
+    left_call: Any = SimpleNamespace(**vars(CALL) | {"is_active": lambda: False})
+    cancelled = SealgateError(Reason.ENGINE_UNAVAILABLE)
+    assert left(Elsewhere(0, cancelled, waits=True), 1, left_call) == 100 - 60
+    assert left(Elsewhere(0, cancelled, waits=True), 1) == 100
+
+
+def test_a_timeout_before_the_answer_begins_costs_the_largest_possible_prompt() -> None:
+    late = SealgateError(Reason.DEADLINE_TOO_SHORT)
+    assert left(Elsewhere(0, late, waits=True), 1) == 100 - 60
 
 
 class Unmeasured(Generator):
