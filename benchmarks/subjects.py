@@ -9,14 +9,14 @@ import onnxruntime
 from safetensors.numpy import load_file
 
 from gateway.sessions.fingerprints import Fingerprinter
-from gateway.sessions.query_attacks import image_payoff, verdict_payoff
+from gateway.sessions.query_attack_detection import image_payoff, verdict_payoff
 from gateway.sessions.session_screen import measured_alike
 from inference.model.config import InputDomain, ModelConfig
 from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import with_gradient
 from inference.screening.detector import Detector
+from publishing.attacks.probe import Probe
 from publishing.calibration.detector_fit import fit_detector
-from publishing.calibration.probe import Probe
 from sealgate.reasons import SealgateError
 from training.recipe.recipe import FASHION, SliceSizes
 from training.run import sources

@@ -10,7 +10,7 @@ from demo.materials import DATA, LIVE, MODELS, Array, test_rows
 from demo.questions import Answered, ask_each, share_reduced, share_refused
 from demo.stage import Stage
 from inference.model.config import ModelConfig
-from inference.screening.attack import PGD_SHARE, PGD_STEPS, feeds, fgsm, pgd
+from inference.screening.gradient_attacks import PGD_SHARE, PGD_STEPS, feeds, fgsm, pgd
 from sealgate.client.client import Client
 
 _FGSM_EPS = (0.1, 0.2)

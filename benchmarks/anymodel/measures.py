@@ -19,8 +19,8 @@ from inference.model.config import ModelConfig
 from inference.model.decisions import Decision, Numbers
 from inference.runtime.session import Session
 from inference.screening.detector import Detector
-from publishing.calibration.probe import Prober
-from publishing.calibration.relative_probe import UnitRows, number_probe
+from publishing.attacks.probe import Prober
+from publishing.attacks.relative_probe import UnitRows, number_probe
 from publishing.calibration.screening_report import auroc
 from publishing.differentiate.backward import gradient
 from publishing.differentiate.graphs import Emitter, MeasuredGraph

@@ -36,8 +36,8 @@ from benchmarks.federated.targets import (
 from benchmarks.intervals import Interval, paired
 from benchmarks.report import earlier, finish, show
 from training.data import TRAIN, RunData, Weights
+from training.federated.client_process import Update, client_app
 from training.federated.federation import Federation
-from training.federated.node import Update, client_app
 from training.federated.participant import (
     Consent,
     FederatedParticipant,

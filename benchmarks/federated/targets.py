@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.report import Row, Target
 from training.data import Weights
-from training.federated.node import Update
+from training.federated.client_process import Update
 from training.federated.participant import FederatedParticipant
 from training.federated.shards import Shard
 from training.recipe.federated import CLOSEST, LOWEST, FederatedRecipe

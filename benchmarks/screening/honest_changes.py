@@ -1,7 +1,7 @@
 """Images [n, D] as another camera, scanner or hand gives them, and those of another source.
 
 Detectors are shown images that are moved, turned and lit otherwise than these
-(`publishing.calibration.image_changes`), and none whose strokes or paper changed.
+(`publishing.attacks.image_changes`), and none whose strokes or paper changed.
 """
 
 import gzip

@@ -22,8 +22,8 @@ from inference.model.columns import RowRules
 from inference.model.config import InputDomain
 from inference.runtime import response_contract
 from inference.screening.detector import Detector
+from publishing.attacks.probe import Probe
 from publishing.calibration.detector_fit import fit
-from publishing.calibration.probe import Probe
 from training.export.reference import CleanReference, watched
 from training.export.response import LayerTap, respond
 from training.models.students import Convolution, Perceptron
@@ -112,7 +112,7 @@ class ScreenedModel:
         return found.hexdigest()[:16]
 
     def detectors(self, left_out: Sequence[str] = ()) -> list[Detector]:
-        """One fitted as a version's is, with the attacks of `publishing.calibration.probe`; then
+        """One fitted as a version's is, with the attacks of `publishing.attacks.probe`; then
         for each family one without the attacks whose names hold it.
         """
         attacks = self._shown()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.text.tokens import Ids
-from publishing.calibration.text_probe import ATTACKS, SHARES, TextProbe
+from publishing.attacks.text_probe import ATTACKS, SHARES, TextProbe
 
 Answers = Callable[[Ids], npt.NDArray[np.int64]]
 _TRIES, _FAR = 48, ATTACKS[len(SHARES) - 1]

@@ -23,8 +23,8 @@ from inference.engine.ready_version import ReadyVersion
 from inference.model.config import Batching, ModelConfig, TrainingDataInfo
 from inference.model.request_tensors import TensorSpec
 from inference.runtime.settings import CpuSettings
-from publishing.calibration.probe import Probe
-from publishing.calibration.text_probe import TextProbe
+from publishing.attacks.probe import Probe
+from publishing.attacks.text_probe import TextProbe
 from publishing.source.dataset import Dataset, DataSlice
 from publishing.source.folder import SourceFolder
 from publishing.worker_tasks import trial

@@ -10,9 +10,9 @@ from benchmarks.screening.counts import wilson
 from benchmarks.stateful.callers import SearchRun, run_together
 from benchmarks.stateful.searches import SEARCHES, SPARSE
 from benchmarks.subjects import Guarded, Rows, WatchedModel
-from gateway.sessions.query_attacks import CallerSession
-from inference.screening import attack
-from publishing.calibration.query_attacks import jacobian_augmentation
+from gateway.sessions.query_attack_detection import CallerSession
+from inference.screening import gradient_attacks
+from publishing.attacks.query_attacks import jacobian_augmentation
 
 _ROUNDS = 3
 _SEEDS = 100
@@ -80,7 +80,7 @@ def extraction_row(guarded: Guarded, x: Rows, step: float, number: int) -> dict[
     """`number` times 100 rows of x [n, d] and what is made of them by moves of `step`."""
 
     def sign(rows: Rows) -> Rows:
-        moved = attack.fgsm(guarded.probe.session, rows, 1e-3, -9, 9)
+        moved = gradient_attacks.fgsm(guarded.probe.session, rows, 1e-3, -9, 9)
         return np.sign(moved - rows).astype(np.float32)
 
     flagged, anchored, turned = [], [], 0

@@ -9,7 +9,7 @@ from benchmarks.stateful.searches import Reply, Row, Search
 from benchmarks.subjects import Guarded, Rows
 from gateway.sessions.fingerprints import Fingerprint
 from gateway.sessions.neighbourhoods import Neighbourhoods
-from gateway.sessions.query_attacks import CallerSession
+from gateway.sessions.query_attack_detection import CallerSession
 from gateway.sessions.session_rows import Disclosure, class_of_version
 
 BLOCK, ALERT, OFF = POLICIES = ("block", "alert", "none")

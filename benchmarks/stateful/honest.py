@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from benchmarks.stateful.callers import Judged, judged
 from benchmarks.subjects import Guarded, Rows
-from gateway.sessions.query_attacks import CallerSession
+from gateway.sessions.query_attack_detection import CallerSession
 
 LENGTH = 80
 _FRAMES = 10

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from publishing.calibration.query_attacks import hop_skip_jump, square
+from publishing.attacks.query_attacks import hop_skip_jump, square
 
 Row = npt.NDArray[np.float32]
 

@@ -19,7 +19,7 @@ from psycopg.errors import UndefinedTable
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
-from gateway.admission.token_quotas import TokenReservation
+from gateway.admission.token_counts import TokenReservation
 from registry.storage.postgres import SCHEMA_NAME, BoundedConnection
 
 # One transaction, since it is sent as one. The rows that go are of callers and quotas that there
@@ -108,7 +108,7 @@ class PostgresStorage(Storage):
         return time.time() + float(self._scalar(_LEFT, {"key": key}) or 0.0)
 
     def take(self, key: str, seconds: int, tokens: int, most: int | None) -> TokenReservation:
-        """See `gateway.admission.token_quotas.TokenCounts`; a place is a window's end."""
+        """See `gateway.admission.token_counts.TokenCounts`; a place is a window's end."""
         values = {"key": key, "tokens": tokens, "most": _ANY if most is None else most}
         try:
             row = self._again(_TAKE, {**values, "seconds": seconds})
@@ -120,7 +120,7 @@ class PostgresStorage(Storage):
         return TokenReservation(*row)
 
     def give_back(self, key: str, place: Any, tokens: int) -> None:
-        """See `gateway.admission.token_quotas.TokenCounts`. It is not asked twice: at worst they
+        """See `gateway.admission.token_counts.TokenCounts`. It is not asked twice: at worst they
         are lost.
         """
         if not tokens:

@@ -25,7 +25,7 @@ from limits.storage import SCHEMES, MemoryStorage, RedisStorage, Storage, storag
 from limits.strategies import FixedWindowRateLimiter
 
 from gateway.admission.overload import PAUSE_SECONDS, CircuitBreaker
-from gateway.admission.token_quotas import (
+from gateway.admission.token_counts import (
     MemoryCounts,
     MemoryTokens,
     RedisTokens,

@@ -1,6 +1,6 @@
 """Callers' sessions: fingerprints of inputs, evidence of a search or an extraction."""
 
-from gateway.sessions.query_attacks import FlaggedSessions
+from gateway.sessions.query_attack_detection import FlaggedSessions
 from gateway.sessions.sealed import open_sessions
 from gateway.sessions.session_screen import SessionFinding, SessionWatch
 

@@ -25,7 +25,12 @@ from gateway.security_events import EventKind, SecurityEvent
 from gateway.sessions.consequences import Consequences, ForgottenSessions, strictest
 from gateway.sessions.fingerprints import Fingerprinter, has_levels
 from gateway.sessions.neighbourhoods import Neighbourhoods
-from gateway.sessions.query_attacks import CallerSession, Finding, image_payoff, verdict_payoff
+from gateway.sessions.query_attack_detection import (
+    CallerSession,
+    Finding,
+    image_payoff,
+    verdict_payoff,
+)
 from gateway.sessions.session_rows import (
     MOST_CLASSES,
     REMEMBERED,

@@ -1,7 +1,7 @@
 """Batching: a bounded, fair queue, and batches sized by measured cost."""
 
+from inference.batching.batch_sizing import BatchSizes, RowCapacity
 from inference.batching.batcher import Batcher
-from inference.batching.capacity import BatchSizes, RowCapacity
 from inference.batching.cost_model import BatchCosts
 from inference.batching.job import DEFAULT_OPTIONS, RequestOptions
 from inference.batching.limits import (

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from inference.batching.capacity import RowCapacity
+from inference.batching.batch_sizing import RowCapacity
 from inference.batching.job import DEFAULT_OPTIONS, Job, JobState, Part, RequestOptions, Rows
 from inference.batching.lanes import Burst, LaneQueue
 from inference.batching.limits import BatcherLimits

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Generic
 
-from inference.batching.capacity import BatchSizing, RowCapacity
+from inference.batching.batch_sizing import BatchSizing, RowCapacity
 from inference.batching.cost_model import RateEstimate
 from inference.batching.job import Job, JobGate, JobState, Part, Rows
 from inference.batching.limits import BatcherCounts, BatcherLimits

@@ -1,7 +1,7 @@
 """Fits a version's detector on its own response graph, and bounds its false alarms.
 
 1. Attack the fit slice with the graph itself, from the model's own answers (see
-   `publishing.calibration.probe`). Only rows whose answer changed count as attacks.
+   `publishing.attacks.probe`). Only rows whose answer changed count as attacks.
 2. Compare them with the clean fit slice, and with the same rows under benign changes, including
    noise of the same norms. Otherwise the detector would learn to see noise, which is no attack.
 3. Fit a distance to the clean rows, which uses no attack, and a logistic score, quadratic in the
@@ -25,7 +25,6 @@ import numpy.typing as npt
 from inference.model.config import CLASSES, InputDomain
 from inference.model.decisions import Decision
 from inference.screening import calibration
-from inference.screening.attack import AttackSession, Rows
 from inference.screening.calibration import (
     SHIFT_BOUND,
     BenignShift,
@@ -34,10 +33,12 @@ from inference.screening.calibration import (
     ScoreThreshold,
 )
 from inference.screening.detector import Detector
+from inference.screening.gradient_attacks import AttackSession, Rows
 from inference.screening.scoring import RefusalScore
-from publishing.calibration.image_changes import CHANGES, RETAKEN
-from publishing.calibration.probe import BEYOND, Array, Probe, Prober
-from publishing.calibration.probe import Floats as Floats32
+from publishing.attacks import Probe, Prober
+from publishing.attacks.image_changes import CHANGES, RETAKEN
+from publishing.attacks.probe import BEYOND, Array
+from publishing.attacks.probe import Floats as Floats32
 from publishing.calibration.scoring_fit import fit_scoring
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import FLOAT32

@@ -42,9 +42,9 @@ from inference.screening.first_stage import (
 )
 from inference.screening.scoring import Scoring
 from inference.text import tokens
+from publishing.attacks.probe import Array
+from publishing.attacks.probe import Floats as Floats32
 from publishing.calibration.detector_fit import FitRows, RowSubset
-from publishing.calibration.probe import Array
-from publishing.calibration.probe import Floats as Floats32
 from publishing.calibration.rounding_margin import TimedGraphs, least_margin
 from publishing.calibration.scoring_fit import fit_scoring
 from publishing.calibration.screening_report import auroc

@@ -11,8 +11,8 @@ import numpy as np
 from inference.model.inputs import InputForm
 from inference.runtime.session import Session
 from inference.screening.detector import disagreeing
+from publishing.attacks.probe import Array, Floats
 from publishing.calibration.detector_fit import FitRows
-from publishing.calibration.probe import Array, Floats
 
 ROOM = 2.0
 """For rows that are rounded worse than any that was seen."""

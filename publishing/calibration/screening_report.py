@@ -13,11 +13,11 @@ from inference.model.config import CLASSES
 from inference.model.decisions import Decision
 from inference.screening.calibration import Floats
 from inference.screening.detector import Detector
-from publishing.calibration import probe as probe_names
-from publishing.calibration import text_probe
-from publishing.calibration.image_changes import CHANGES
-from publishing.calibration.probe import Array, Prober
-from publishing.calibration.probe import Floats as Floats32
+from publishing.attacks import Prober, text_probe
+from publishing.attacks import probe as probe_names
+from publishing.attacks.image_changes import CHANGES
+from publishing.attacks.probe import Array
+from publishing.attacks.probe import Floats as Floats32
 
 
 def attack_names(of_text: bool) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from inference.engine import TappedGraph, open_tapped
 from inference.model.config import CLASSES, ModelConfig
 from inference.model.decisions import Decision
 from inference.model.inputs import InputForm, form_of
-from inference.screening.attack import Labels
 from inference.screening.detector import disagreeing, is_near
 from inference.screening.first_stage import (
     ClassProjection,
@@ -25,9 +24,9 @@ from inference.screening.first_stage import (
     RunOutputs,
     WordTables,
 )
-from publishing.calibration import text_probe
-from publishing.calibration.parted_rows import in_parts
-from publishing.calibration.probe import Answers, Array, Floats, Prober
+from inference.screening.gradient_attacks import Labels
+from publishing.attacks import Prober, in_parts, text_probe
+from publishing.attacks.probe import Answers, Array, Floats
 
 BORDER = "border"
 # The attacks of either kind of prober on whose way the border is looked for.

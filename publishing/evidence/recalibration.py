@@ -18,7 +18,8 @@ import numpy.typing as npt
 from inference.engine import version_contents
 from inference.screening.calibration import Floats as Scores
 from inference.screening.detector import Detector
-from publishing.calibration import FitRows, Prober
+from publishing.attacks import Prober
+from publishing.calibration import FitRows
 from publishing.evidence.measurements import CHANGED, RECALIBRATION, VersionReport
 from publishing.source.dataset import Dataset
 

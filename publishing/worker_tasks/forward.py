@@ -23,7 +23,7 @@ from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import keep_outputs, with_gradient
 from inference.runtime.session import Session
 from inference.screening.detector import disagreeing, is_near
-from publishing.calibration import in_parts
+from publishing.attacks import in_parts
 from publishing.source.dataset import DataSlice
 from sealgate.reasons import Reason, SealgateError
 
@@ -49,10 +49,10 @@ class ServingGraph:
 
 
 class ResponseGraph:
-    """A response graph, as `inference.screening.attack` wants it; several threads may run it.
+    """A response graph for `inference.screening.gradient_attacks`; several threads may run it.
 
-    A runtime computes all of a graph, whatever is asked for. So what gives some of the outputs
-    alone is cut from it when they are first asked for: a step of an attack costs a third then.
+    A runtime computes all of a graph, whatever is asked for. So the part that computes the wanted
+    outputs is cut out when they are first asked for; a step of an attack then costs a third.
     """
 
     def __init__(self, graph: bytes) -> None:

@@ -1,8 +1,8 @@
 """Attacks a registered version, on the machine and data of an operator or approver.
 
 The version's signed bytes are attacked in a worker. Attacks with its gradient are those of
-`publishing.calibration.probe`, and on images those of `publishing.calibration.unshown_attacks`;
-attacks that see only labels are those of `publishing.calibration.query_attacks`. For each, the
+`publishing.attacks.probe`, and on images those of `publishing.attacks.image_attacks`;
+attacks that see only labels are those of `publishing.attacks.query_attacks`. For each, the
 report says how often it changed the INT8 answer, which callers get, and how often screening's
 verdict caught it. One attack searches for rows that change this answer and not the float32
 model's, which screening measures (`publishing.calibration.served_rows`). For tables, attacks send
@@ -23,19 +23,21 @@ from inference.model.columns import RowRules, number
 from inference.model.config import CLASSES, InputDomain, ModelConfig
 from inference.model.decisions import Decision
 from inference.screening.detector import Detector
-from publishing.calibration import (
+from publishing.attacks import (
     Asking,
-    BorderProber,
     Probe,
     Prober,
     ReportedProbe,
+    hop_skip_jump,
+    number_probe,
+    square,
+)
+from publishing.calibration import (
+    BorderProber,
     ServedProber,
     ServedVectors,
     StagedProber,
-    hop_skip_jump,
-    number_probe,
     report_of,
-    square,
 )
 from publishing.serialization import pack_tensors, unpack_tensors
 from publishing.worker_tasks.forward import ResponseGraph, ServingGraph, in_shape

@@ -34,19 +34,18 @@ from inference.runtime.response_contract import check_same_forward
 from inference.runtime.settings import CpuSettings
 from inference.screening.column_bins import ColumnBins
 from inference.screening.detector import UNSCREENED, Detector
+from publishing.attacks import TextProbe, number_probe
 from publishing.calibration import (
     BorderProber,
     FitRows,
     ServedProber,
     ServedVectors,
     StagedProber,
-    TextProbe,
     TimedGraphs,
     attack_fit_rows,
     choose_first_stage,
     draft_detector,
     least_margin,
-    number_probe,
     recalibrated,
     report_of,
     set_thresholds,

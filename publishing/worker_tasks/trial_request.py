@@ -12,7 +12,7 @@ from safetensors import numpy as safetensors_numpy
 
 from inference.model.config import ModelConfig
 from inference.screening.detector import Detector
-from publishing.calibration import MOST_REPORTED_TEXTS
+from publishing.attacks import MOST_REPORTED_TEXTS
 from publishing.source.dataset import SLICES, DataSlice
 
 

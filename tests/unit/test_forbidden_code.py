@@ -46,7 +46,7 @@ _FETCHES = {
     "sealgate/events/webhooks.py",
     "sealgate/bounded_connect.py",
     "sealgate/bounded_http.py",
-    "training/federated/entry.py",
+    "training/federated/http_requests.py",
 }
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.
 _SQL = {"registry/storage/postgres.py", "registry/storage/sqlite.py"}

@@ -5,9 +5,9 @@
    recipe that all rounds fit the budget.
 2. The client makes a key, which never leaves the process, and enrols. It trusts the invitation's
    authority alone.
-3. It answers the server's messages (`training.federated.node`) until the server says that the run
-   has ended. A client whose process ends cannot come back into the run: its budget and the rounds
-   that it answered are counted in the process.
+3. It answers the server's messages (`training.federated.client_process`) until the server says that
+   the run has ended. A client whose process ends cannot come back into the run: its budget and the
+   rounds that it answered are counted in the process.
 """
 
 import secrets
@@ -22,9 +22,9 @@ import torch
 
 from sealgate.reasons import Reason, SealgateError
 from training.data import Weights
+from training.federated.client_process import Node, NodeLink
 from training.federated.enrolment import FederationInvitation, new_key
-from training.federated.entry import FederationServer, FederationState
-from training.federated.node import Node, NodeLink
+from training.federated.http_requests import FederationServer, FederationState
 from training.federated.participant import Consent, FederatedParticipant
 from training.federated.shards import check_shard, read_recipe_of, read_shard
 from training.steps.progress import Tell

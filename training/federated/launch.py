@@ -31,7 +31,7 @@ from training.federated.enrolment import new_key, public_pem
 from training.federated.shards import Shard
 
 SERVER = ("-m", "training.federated.server")
-NODES = ("-m", "training.federated.node")
+NODES = ("-m", "training.federated.client_process")
 TRIED = "fit.safetensors"
 _LOOPBACK, _LIFETIME = "127.0.0.1", timedelta(days=1)
 _PAUSE = 0.05

@@ -34,8 +34,8 @@ from training.federated.enrolment import (
     digest_of,
     new_token,
 )
-from training.federated.entry import ENROLLED, ENTRY, EntryTerms
 from training.federated.federation import STARTING, Federation
+from training.federated.http_requests import ENROLLED, ENTRY, EntryTerms
 from training.federated.launch import NODES, SERVER, Processes, ProcessFolders
 from training.federated.participant import private_step, weights_of
 from training.run import sources

@@ -8,7 +8,7 @@
     FOLDER/address.json         where it listens, once it does
     FOLDER/rounds/NNN.safetensors, NNN.json   weights after each round, and who was summed with whom
     FOLDER/refused.json         why it ended, if it failed
-    FOLDER/entry.json           instead of clients/, where clients enrol: `training.federated.entry`
+    FOLDER/entry.json           instead of clients/, where clients enrol (`http_requests`)
     FOLDER/enrolled.json        who has
 
 1. Connected clients are drawn into groups of three or more, with the system's entropy.
@@ -45,8 +45,8 @@ from sealgate.reasons import Reason, SealgateError
 from training.data import Weights, read_weights, write_weights, write_whole
 from training.federated.aggregation import Vector, draw_groups, join
 from training.federated.enrolment import weights_digest
-from training.federated.entry import ENROLLED, ENTRY, EntryTerms, RemoteClients
-from training.federated.fleet import FleetGrid, FlowerFleet
+from training.federated.flower_fleet import FleetGrid, FlowerFleet
+from training.federated.http_requests import ENROLLED, ENTRY, EntryTerms, RemoteClients
 from training.federated.launch import TRIED
 from training.recipe.federated import (
     LOWEST,
@@ -96,7 +96,7 @@ class _Asked(Strategy):
 
 
 class FlowerLinks(Protocol):
-    """The part of `training.federated.fleet.FleetGrid` that rounds use."""
+    """The part of `training.federated.flower_fleet.FleetGrid` that rounds use."""
 
     silent: set[int]
 
@@ -182,7 +182,7 @@ class FederatedRounds:
         )
         context.state.array_records[MAIN_PARAMS_RECORD] = parameters_to_arrayrecord(told, True)
         workflow = SecAggPlusWorkflow(
-            # All of the group, or nothing: see `training.federated.node`.
+            # All of the group, or nothing: see `training.federated.client_process`.
             num_shares=1.0,
             reconstruction_threshold=1.0,
             max_weight=1.0,

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.screening.texts.corpora import Labels
 from benchmarks.screening.texts.screened import Floats, ScreenedTexts
 from inference.text.tokens import Ids
-from publishing.calibration.text_probe import SHARES, TextProbe, inner
+from publishing.attacks.text_probe import SHARES, TextProbe, inner
 
 MOST_WORDS = 0.4
 WEIGHTS = (0.5, 1.0, 2.0, 4.0)

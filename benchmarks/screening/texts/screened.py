@@ -22,7 +22,7 @@ from inference.screening.detector import Detector
 from inference.text import tokens
 from inference.text.tokenizer import TextTokenizer
 from inference.text.tokens import Ids, TokenRules
-from publishing.calibration.text_probe import TextProbe
+from publishing.attacks.text_probe import TextProbe
 from publishing.source.dataset import DataSlice
 from publishing.worker_tasks.forward import ServingGraph
 from publishing.worker_tasks.trial_request import TrialRequest

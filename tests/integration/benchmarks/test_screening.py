@@ -16,7 +16,7 @@ from benchmarks.screening.baselines import scorers
 from benchmarks.screening.sources import CANCER, DIGITS, Hardening
 from benchmarks.screening.subjects import HARDENED, PLAIN, ScreenedModel, TorchSession
 from inference.runtime import response_contract
-from inference.screening.attack import feeds
+from inference.screening.gradient_attacks import feeds
 from publishing.calibration.screening_report import auroc
 from tests.support.builders.models.demo_models import DemoModel
 from training.export.reference import CleanReference

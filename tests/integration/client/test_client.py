@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import sealgate
-from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
+from inference.screening.gradient_attacks import PGD_SHARE, PGD_STEPS, pgd
 from sealgate.client.client import options_of
 from sealgate.client.request import PreparedRequest
 from sealgate.reasons import Reason, SealgateError

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.sessions.query_attacks import FlaggedSessions
+from gateway.sessions.query_attack_detection import FlaggedSessions
 from registry.log.reader import LogReader
 from sealgate.events.checks import EventChecks
 from sealgate.events.config import EventCheckSettings

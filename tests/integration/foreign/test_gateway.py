@@ -7,7 +7,7 @@ import pytest
 
 from demo.questions import reason_for
 from inference.engine.version_contents import INT8, RESPONSE
-from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
+from inference.screening.gradient_attacks import PGD_SHARE, PGD_STEPS, pgd
 from publishing.worker_tasks.forward import ResponseGraph
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason

@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 from safetensors.numpy import load_file
 
-from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
+from inference.screening.gradient_attacks import PGD_SHARE, PGD_STEPS, pgd
 from sealgate.tensors import read_outputs
 from sealgate.trust.receipts import Receipt, verify_receipt
 from sealgate.trust.receipts.answer_entry import tensors_digest

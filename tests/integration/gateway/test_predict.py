@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
+from inference.screening.gradient_attacks import PGD_SHARE, PGD_STEPS, pgd
 from sealgate.audit import Auditor
 from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.admission.quotas import QuotaLimiter, open_store
-from gateway.admission.token_quotas import RedisTokens
+from gateway.admission.token_counts import RedisTokens
 from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.reasons import Reason, SealgateError
 from tests.support.harness.servers.redis_server import RedisServer

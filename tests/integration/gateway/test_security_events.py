@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from gateway import security_events
 from gateway.security_events import SecurityEventSettings
-from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
+from inference.screening.gradient_attacks import PGD_SHARE, PGD_STEPS, pgd
 from sealgate.oip.grpc_service_pb2_grpc import GRPCInferenceServiceStub
 from sealgate.reasons import Reason
 from sealgate.remote import access_of, reason_of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from publishing.calibration.query_attacks import hop_skip_jump, square
+from publishing.attacks.query_attacks import hop_skip_jump, square
 from sealgate.client.client import connect, options_of
 from sealgate.reasons import Reason
 from sealgate.remote.errors import GatewayRefusal

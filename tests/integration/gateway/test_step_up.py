@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from gateway.config.document import GatewayConfig
-from inference.screening.attack import PGD_SHARE, PGD_STEPS, pgd
+from inference.screening.gradient_attacks import PGD_SHARE, PGD_STEPS, pgd
 from registry.state import schema
 from registry.storage.database import Database
 from sealgate.audit.decision import HOLDS, Examination

@@ -7,7 +7,7 @@ from http.client import HTTPConnection
 import grpc
 import pytest
 
-from gateway.admission.token_quotas import MemoryTokens
+from gateway.admission.token_counts import MemoryTokens
 from gateway.config.optional_sections import Quota
 from sealgate.reasons import Reason
 from sealgate.remote import reason_of

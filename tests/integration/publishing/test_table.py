@@ -11,7 +11,7 @@ import pytest
 from demo.questions import question, reason_for
 from inference.engine.version_contents import RESPONSE
 from inference.model.config import ModelConfig
-from publishing.calibration.probe import Probe
+from publishing.attacks.probe import Probe
 from publishing.source.dataset import Dataset
 from publishing.source.folder import SourceFolder
 from publishing.worker_tasks.forward import ResponseGraph

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from inference.engine import version_contents
+from publishing.attacks.text_probe import ATTACKS, SHIFTS
 from publishing.calibration.served_rows import BORDER
-from publishing.calibration.text_probe import ATTACKS, SHIFTS
 from publishing.pipeline.build import BuiltVersion, PublisherKeys, build_version
 from publishing.source.dataset import Dataset, DataSlice
 from publishing.source.folder import SourceFolder

@@ -11,7 +11,7 @@ from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.torch.attacks.projected_gradient_descent import projected_gradient_descent
 
 from demo import train_models
-from inference.screening import attack
+from inference.screening import gradient_attacks
 from publishing.calibration.detector_fit import fit_detector
 from tests.support.builders.models.demo_models import DemoModel, opened
 from training.export.classifier import export_response
@@ -32,7 +32,7 @@ def steps_agree(
         sure = np.abs(slope) > 1e-5 * np.abs(slope).max(axis=1, keepdims=True)
         assert np.mean(sure) > 0.999
         for eps in SIZES:
-            ours = attack.fgsm(session, x, eps, 0.0, 1.0, given)
+            ours = gradient_attacks.fgsm(session, x, eps, 0.0, 1.0, given)
             assert np.abs(ours - their_step(module, x, eps, given))[sure].max() <= 1e-5
 
 
@@ -81,7 +81,7 @@ def test_a_certain_answer_is_attacked_along_its_gradient_and_not_its_rounding(
     slope = exact_slope(certain, x, None)
     expected = np.clip(x + np.float32(eps) * np.sign(slope), 0, 1)
     sure = np.abs(slope) > 1e-4 * np.abs(slope).max(axis=1, keepdims=True)
-    ours = attack.fgsm(opened(export_response(certain, x.shape[1:])), x, eps, 0.0, 1.0)
+    ours = gradient_attacks.fgsm(opened(export_response(certain, x.shape[1:])), x, eps, 0.0, 1.0)
     assert np.abs(ours - expected)[sure].max() <= 1e-5
     # Theirs subtracts one from a probability that float32 cannot tell from it.
     assert np.abs(their_step(certain, x, eps, None) - expected)[sure].max() > eps
@@ -105,28 +105,35 @@ def test_their_walk_is_detected_about_as_well_as_ours(
         eps,
         np.random.default_rng(0),
     )
-    own = digits.session.run(["logits"], attack.feeds(x, eps, 0, 1))[0].argmax(axis=1)
+    own = digits.session.run(["logits"], gradient_attacks.feeds(x, eps, 0, 1))[0].argmax(axis=1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         theirs = projected_gradient_descent(
             digits.module,
             torch.from_numpy(x),
             0.2,
-            0.2 / attack.PGD_SHARE,
-            attack.PGD_STEPS,
+            0.2 / gradient_attacks.PGD_SHARE,
+            gradient_attacks.PGD_STEPS,
             np.inf,
             clip_min=0.0,
             clip_max=1.0,
             y=torch.from_numpy(own),
             rand_init=random_start,
         )
-    ours = attack.pgd(
-        digits.session, x, own, 0.2, 0.2 / attack.PGD_SHARE, attack.PGD_STEPS, 0.0, 1.0
+    ours = gradient_attacks.pgd(
+        digits.session,
+        x,
+        own,
+        0.2,
+        0.2 / gradient_attacks.PGD_SHARE,
+        gradient_attacks.PGD_STEPS,
+        0.0,
+        1.0,
     )
     caught = []
     for moved in (ours, theirs.detach().numpy()):
         logits, features = digits.session.run(
-            ["logits", "features"], attack.feeds(moved, eps, 0, 1)
+            ["logits", "features"], gradient_attacks.feeds(moved, eps, 0, 1)
         )
         changed = logits.argmax(axis=1) != own
         assert changed.mean() > 0.8

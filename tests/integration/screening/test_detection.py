@@ -9,8 +9,8 @@ import pytest
 
 from demo import datasets, train_models
 from inference.screening.detector import Detector
+from publishing.attacks.probe import Probe
 from publishing.calibration.detector_fit import fit_detector
-from publishing.calibration.probe import Probe
 from publishing.calibration.screening_report import report_of
 from tests.support.builders.models.demo_models import DemoModel, opened
 from training.export.classifier import export_response

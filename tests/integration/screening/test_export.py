@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from inference.runtime import response_contract
-from inference.screening import attack
+from inference.screening import gradient_attacks
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
 from publishing.watermark import MARK_CAPACITY
@@ -79,7 +79,7 @@ def test_a_convolutional_model_s_graphs_agree_with_torch(
     with torch.no_grad():
         expected = module(torch.from_numpy(x)).numpy()
     (served,) = opened(serving).run(None, {"x": x})
-    feeds = attack.feeds(x, 0.07, 0, 1)
+    feeds = gradient_attacks.feeds(x, 0.07, 0, 1)
     logits, moved, features = opened(response).run(list(response_contract.OUTPUTS), feeds)
     assert np.abs(served - expected).max() <= 1e-5
     assert np.abs(logits - expected).max() <= 1e-5
@@ -91,12 +91,12 @@ def test_a_convolutional_model_s_graphs_agree_with_torch(
 
 def test_features_do_not_depend_on_the_label_or_the_company(digits: DemoModel) -> None:
     x = digits.data["x_test"][:32]
-    own = digits.session.run(["features"], attack.feeds(x, 0.03, 0, 1))[0]
+    own = digits.session.run(["features"], gradient_attacks.feeds(x, 0.03, 0, 1))[0]
     labels = np.arange(32) % 10
-    given = digits.session.run(["features"], attack.feeds(x, 0.03, 0, 1, labels))[0]
+    given = digits.session.run(["features"], gradient_attacks.feeds(x, 0.03, 0, 1, labels))[0]
     assert np.array_equal(own, given)
     alone = [
-        digits.session.run(["features"], attack.feeds(x[i : i + 1], 0.03, 0, 1))[0]
+        digits.session.run(["features"], gradient_attacks.feeds(x[i : i + 1], 0.03, 0, 1))[0]
         for i in range(len(x))
     ]
     assert np.concatenate(alone) == pytest.approx(own, rel=1e-3, abs=1e-3)
@@ -105,7 +105,7 @@ def test_features_do_not_depend_on_the_label_or_the_company(digits: DemoModel) -
 def test_graphs_of_the_demo_agree_with_torch(demo: DemoModel) -> None:
     x = demo.data["x_test"]
     (served,) = opened(demo.serving).run(None, {"x": x})
-    logits = demo.session.run(["logits"], attack.feeds(x, 0.03, 0, 1))[0]
+    logits = demo.session.run(["logits"], gradient_attacks.feeds(x, 0.03, 0, 1))[0]
     expected = demo.module(torch.from_numpy(x)).numpy()
     assert np.abs(served - expected).max() <= 1e-5
     assert np.abs(logits - expected).max() <= 1e-5

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from inference.engine import version_contents
 from inference.model.config import ModelConfig
-from publishing.calibration.probe import Probe
+from publishing.attacks.probe import Probe
 from publishing.calibration.served_rows import BORDER, ServedProber
 from publishing.cli.screen import fetch
 from publishing.worker_tasks.forward import ResponseGraph, ServingGraph

@@ -30,8 +30,8 @@ from training.federated.enrolment import (
     new_key,
     new_token,
 )
-from training.federated.entry import FederationServer
 from training.federated.federation import Federation
+from training.federated.http_requests import FederationServer
 
 CLIENTS, CUT = 10, 3
 LIMIT = 1500

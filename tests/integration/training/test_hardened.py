@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference.runtime import response_contract
-from inference.screening import attack
+from inference.screening import gradient_attacks
 from publishing.calibration.detector_fit import fit_detector
 from publishing.quantization import quantize
 from publishing.serialization import parse_model
@@ -55,7 +55,7 @@ def test_it_is_screened(made: tuple[SourceFolder, Dataset]) -> None:
     session, domain, eps = opened(source.response), source.config.domain, source.config.eps
     generator = np.random.default_rng(0)
     detector = fit_detector(session, data.fit.x, data.calibration.x, domain, eps, generator)
-    feeds = attack.feeds(data.test.x, eps, domain.min, domain.max)
+    feeds = gradient_attacks.feeds(data.test.x, eps, domain.min, domain.max)
     logits, features = session.run([response_contract.LOGITS, response_contract.FEATURES], feeds)
     served = opened(source.serving).run(None, {"x": data.test.x})[0]
     assert np.abs(logits - served).max() < 1e-4

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.screening.turned_texts import turned_alone
-from publishing.calibration.text_probe import LEAST
+from publishing.attacks.text_probe import LEAST
 
 Ids = npt.NDArray[np.int64]
 

@@ -57,9 +57,12 @@ SURFACES = {
     "inference.model": "columns config decisions golden inputs request_tensors",
     "inference.observability": "tracing",
     "inference.runtime": "graph_rewrites machine providers response_contract session settings",
-    "inference.screening": "attack calibration column_bins detector first_stage scoring traffic",
+    "inference.screening": (
+        "calibration column_bins detector first_stage gradient_attacks scoring traffic"
+    ),
     "inference.server": "config host load_request requests server services tls unix_sockets",
     "inference.text": "text_windows tokenizer tokenizer_file tokens",
+    "publishing.attacks": "image_changes probe text_probe",
     "publishing.calibration": "",
     "publishing.cli": "publish",
     "publishing.differentiate": "graphs response",

@@ -13,8 +13,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from inference.model.config import ModelConfig
+from publishing.attacks.probe import Probe
 from publishing.calibration.detector_fit import fit
-from publishing.calibration.probe import Probe
 from publishing.worker_tasks.forward import ResponseGraph
 from sealgate.trust.canonical import sha256
 

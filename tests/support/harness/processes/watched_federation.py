@@ -24,8 +24,8 @@ from flwr.app import Message
 from flwr.common import bytes_to_ndarray
 
 from sealgate.reasons import SealgateError
-from training.federated import node, server
-from training.federated.fleet import FleetGrid, FlowerFleet
+from training.federated import client_process, server
+from training.federated.flower_fleet import FleetGrid, FlowerFleet
 from training.recipe.federated import FederatedRecipe
 
 PLAIN = ("-m", "tests.support.harness.processes.watched_federation")
@@ -125,7 +125,7 @@ def fail(folder: Path) -> None:
 
 def _serve(folder: Path, then: Any) -> None:
     asked = FederatedRecipe.read(folder / "recipe.toml")
-    participant = node.participant_in(folder, asked)
+    participant = client_process.participant_in(folder, asked)
 
     def update(weights: np.ndarray, number: int) -> np.ndarray:
         found = participant.update(weights, number)
@@ -133,7 +133,7 @@ def _serve(folder: Path, then: Any) -> None:
         then(number, found)
         return found
 
-    node.Node(node.NodeLink.read(folder), update, asked).serve()
+    client_process.Node(client_process.NodeLink.read(folder), update, asked).serve()
 
 
 def run(recipe: str, folder: str, nodes: str, served: str) -> None:
@@ -232,6 +232,6 @@ if __name__ == "__main__":
     elif word in ("watching", "pairing"):
         {"watching": watch, "pairing": pair}[word](Path(rest[0]))
     else:
-        node.main(
+        client_process.main(
             [Path(each) for each in rest], {"telling": tell, "mortal": die, "failing": fail}[word]
         )

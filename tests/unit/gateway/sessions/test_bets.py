@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gateway.sessions.query_attacks import Alarm, verdict_payoff
+from gateway.sessions.query_attack_detection import Alarm, verdict_payoff
 
 
 def payoffs(draw: np.random.Generator, rate: float, number: int) -> list[float]:

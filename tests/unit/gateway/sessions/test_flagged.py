@@ -1,6 +1,6 @@
 """Which sessions are flagged: each once until nothing was found for a while, the newest kept."""
 
-from gateway.sessions.query_attacks import FlaggedSessions
+from gateway.sessions.query_attack_detection import FlaggedSessions
 
 
 def test_a_session_is_kept_once_until_nothing_was_found_for_a_while():

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn import datasets
 
 from gateway.sessions.fingerprints import Fingerprinter
-from gateway.sessions.query_attacks import CallerSession
+from gateway.sessions.query_attack_detection import CallerSession
 
 ROWS, SESSIONS = 80, 50
 

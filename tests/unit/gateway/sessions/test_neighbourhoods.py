@@ -7,7 +7,7 @@ import pytest
 
 from gateway.sessions.fingerprints import Fingerprint, Fingerprinter
 from gateway.sessions.neighbourhoods import KEPT, Neighbourhoods
-from gateway.sessions.query_attacks import CallerSession
+from gateway.sessions.query_attack_detection import CallerSession
 from gateway.sessions.session_rows import Disclosure, class_of_version
 
 PRINTER = Fingerprinter(b"k" * 32, "digits")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gateway.sessions.fingerprints import Fingerprinter
-from gateway.sessions.query_attacks import CallerSession, Finding
+from gateway.sessions.query_attack_detection import CallerSession, Finding
 from gateway.sessions.session_rows import REMEMBERED
 
 ROWS = 3 * REMEMBERED

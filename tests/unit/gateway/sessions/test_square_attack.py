@@ -8,8 +8,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from gateway.sessions.fingerprints import Fingerprinter
-from gateway.sessions.query_attacks import CallerSession, Finding, verdict_payoff
-from publishing.calibration.query_attacks import square
+from gateway.sessions.query_attack_detection import CallerSession, Finding, verdict_payoff
+from publishing.attacks.query_attacks import square
 from tests.support.harness.gateway import DATA
 
 SLICES = load_file(DATA / "digits.safetensors")

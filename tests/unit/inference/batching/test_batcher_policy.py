@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from inference.batching.batch_sizing import RowCapacity
 from inference.batching.batcher import Batcher
-from inference.batching.capacity import RowCapacity
 from inference.batching.cost_model import RateEstimate
 from inference.batching.job import RequestOptions
 from inference.batching.limits import BatcherLimits

@@ -8,8 +8,8 @@ from inference.model.config import InputDomain
 from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import with_gradient
 from inference.screening.detector import Detector
+from publishing.attacks.probe import SHIFTS, Probe
 from publishing.calibration.detector_fit import calibrate, fit_detector
-from publishing.calibration.probe import SHIFTS, Probe
 from publishing.calibration.screening_report import auroc, report_of
 from sealgate.reasons import Reason, SealgateError
 from tests.support.builders.models.onnx_models import Perceptron

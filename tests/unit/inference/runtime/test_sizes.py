@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from inference.batching.capacity import BatchSizes, Work
+from inference.batching.batch_sizing import BatchSizes, Work
 from inference.engine import version_contents
 from inference.engine.ready_version import ReadyVersion
 from inference.model.golden import Golden

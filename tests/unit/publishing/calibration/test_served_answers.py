@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from inference.screening.detector import Disagreement, Verdict
+from publishing.attacks.probe import Array, Probe
 from publishing.calibration.detector_fit import attack_fit_rows, draft_detector
-from publishing.calibration.probe import Array, Probe
 from publishing.calibration.served_rows import BORDER, ServedProber
 from publishing.serialization import pack_tensors
 from publishing.worker_tasks import red_team

@@ -11,6 +11,7 @@ import pytest
 from inference.engine.graphs import open_classifier, open_response
 from inference.model.config import InputDomain
 from inference.screening.first_stage import FEATURES, WordTables
+from publishing.attacks.probe import Probe
 from publishing.calibration import choose_first_stage, first_stage_choice, rounding_margin
 from publishing.calibration.detector_fit import (
     FitRows,
@@ -19,7 +20,6 @@ from publishing.calibration.detector_fit import (
     set_thresholds,
 )
 from publishing.calibration.first_stage_choice import StageChoice
-from publishing.calibration.probe import Probe
 from publishing.calibration.rounding_margin import TimedGraphs
 from publishing.calibration.served_rows import ServedVectors, StagedProber
 from publishing.worker_tasks import trial

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from inference.model.config import ModelConfig
 from inference.runtime import response_contract
 from inference.runtime.session import Session
-from inference.screening.attack import feeds
+from inference.screening.gradient_attacks import feeds
 from publishing.differentiate import ColumnLikelihood, add_leaves
 from publishing.differentiate.graphs import Emitter
 from publishing.ready.description import ModelDescription, NormalForm

@@ -11,7 +11,7 @@ from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 
 from inference.runtime import response_contract
 from inference.runtime.session import Session
-from inference.screening.attack import feeds
+from inference.screening.gradient_attacks import feeds
 from publishing.differentiate import (
     NEIGHBOURS,
     Answer,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.model.golden import Golden
-from publishing.calibration.probe import ATTACKS, SHIFTS
+from publishing.attacks.probe import ATTACKS, SHIFTS
 from publishing.calibration.served_rows import BORDER
 from publishing.evidence.measurements import (
     CERTIFIED,

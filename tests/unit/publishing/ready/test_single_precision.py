@@ -17,7 +17,7 @@ from sklearn.preprocessing import MinMaxScaler, Normalizer, StandardScaler
 
 from inference.runtime import response_contract
 from inference.runtime.session import Session
-from inference.screening.attack import feeds
+from inference.screening.gradient_attacks import feeds
 from publishing.ready.description import ModelDescription, NormalForm
 from publishing.ready.normal_form import NormalModel, normal_model
 from publishing.ready.preparation import respond

@@ -16,7 +16,7 @@ from sealgate.setup.credentials import CertificateAuthority
 from sealgate.trust.canonical import sha256
 from tests.support.builders.training.federated_recipes import PERCEPTRON, written
 from training.federated.enrolment import FederationInvitation, RowShape, digest_of
-from training.federated.entry import EntryTerms
+from training.federated.http_requests import EntryTerms
 from training.federated.launch import ProcessFolders
 from training.federated.remote import RemoteFederation, ServerPlace
 

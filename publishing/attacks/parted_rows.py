@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.runtime import response_contract
-from inference.screening.attack import AttackSession
+from inference.screening.gradient_attacks import AttackSession
 
 Array = npt.NDArray[Any]
 Result = TypeVar("Result")

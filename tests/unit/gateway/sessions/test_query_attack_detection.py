@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gateway.sessions.fingerprints import Fingerprinter
-from gateway.sessions.query_attacks import (
+from gateway.sessions.query_attack_detection import (
     NORMAL,
     CallerSession,
     Finding,

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import rotate, shift
 
 from inference.model.config import InputDomain
-from publishing.calibration.image_changes import (
+from publishing.attacks.image_changes import (
     CHANGES,
     CONTRASTS,
     RETAKEN,
@@ -13,7 +13,7 @@ from publishing.calibration.image_changes import (
     moved_images,
     retaken_images,
 )
-from publishing.calibration.probe import BEYOND, Probe
+from publishing.attacks.probe import BEYOND, Probe
 from publishing.worker_tasks.forward import ResponseGraph
 from tests.support.builders.models.onnx_models import Perceptron
 

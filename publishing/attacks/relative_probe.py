@@ -16,9 +16,9 @@ from inference.model.columns import RowRules
 from inference.model.config import CLASSES, InputDomain, ModelConfig
 from inference.model.decisions import Decision
 from inference.runtime import response_contract
-from inference.screening.attack import AttackSession, Labels, Rows
-from publishing.calibration.parted_rows import PartedSession
-from publishing.calibration.probe import Answers, Floats, Probe
+from inference.screening.gradient_attacks import AttackSession, Labels, Rows
+from publishing.attacks.parted_rows import PartedSession
+from publishing.attacks.probe import Answers, Floats, Probe
 
 _UNIT = InputDomain(0.0, 1.0)
 

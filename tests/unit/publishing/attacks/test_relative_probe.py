@@ -7,7 +7,7 @@ import numpy as np
 
 from inference.model.columns import Column, RowRules
 from inference.runtime import response_contract
-from publishing.calibration.relative_probe import RelativeProbe
+from publishing.attacks.relative_probe import RelativeProbe
 
 COLUMNS = (
     Column("rate", min=0.0, max=0.002),

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from inference.screening.attack import PGD_STEPS, Labels, Rows
-from publishing.calibration.image_changes import moved_images
-from publishing.calibration.probe import Answers, Array, Floats, Probe
+from inference.screening.gradient_attacks import PGD_STEPS, Labels, Rows
+from publishing.attacks.image_changes import moved_images
+from publishing.attacks.probe import Answers, Array, Floats, Probe
 
 L1_SIZES: tuple[float, ...] = (2.0, 5.0)
 PATCH, MOVED = "patch", "moved"

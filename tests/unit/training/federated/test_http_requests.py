@@ -26,7 +26,12 @@ from training.federated.enrolment import (
     new_token,
     public_pem,
 )
-from training.federated.entry import EntryTerms, FederationServer, FederationState, RemoteClients
+from training.federated.http_requests import (
+    EntryTerms,
+    FederationServer,
+    FederationState,
+    RemoteClients,
+)
 
 HOST, RECIPE = "127.0.0.1", "[federated]\n"
 TOKENS = [new_token() for _ in range(2)]

@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from inference.screening import attack
+from inference.screening import gradient_attacks
 from tests.support.builders.models.onnx_models import Perceptron
 
 MODEL = Perceptron.random(seed=4)
@@ -23,7 +23,7 @@ def answers(x: np.ndarray) -> np.ndarray:
 def test_a_step_is_as_large_as_asked_and_stays_in_the_domain(
     session: onnxruntime.InferenceSession,
 ) -> None:
-    moved = attack.fgsm(session, X, 0.25, 0.0, 1.0)
+    moved = gradient_attacks.fgsm(session, X, 0.25, 0.0, 1.0)
     assert moved.dtype == np.float32
     assert moved.min() >= 0
     assert moved.max() <= 1
@@ -34,13 +34,13 @@ def test_a_step_is_as_large_as_asked_and_stays_in_the_domain(
 def test_the_own_prediction_is_the_label_that_is_left_out(
     session: onnxruntime.InferenceSession,
 ) -> None:
-    given = attack.fgsm(session, X, 0.1, 0.0, 1.0, answers(X))
-    assert np.array_equal(attack.fgsm(session, X, 0.1, 0.0, 1.0), given)
+    given = gradient_attacks.fgsm(session, X, 0.1, 0.0, 1.0, answers(X))
+    assert np.array_equal(gradient_attacks.fgsm(session, X, 0.1, 0.0, 1.0), given)
 
 
 def test_a_walk_stays_in_the_ball_and_in_the_domain(session: onnxruntime.InferenceSession) -> None:
     start = X + np.random.default_rng(5).uniform(-3, 3, X.shape).astype(np.float32)
-    moved = attack.pgd(session, X, answers(X), 0.2, 0.05, 20, 0.0, 1.0, start)
+    moved = gradient_attacks.pgd(session, X, answers(X), 0.2, 0.05, 20, 0.0, 1.0, start)
     assert float(np.abs(moved - X).max()) <= 0.2 + 1e-6
     assert moved.min() >= 0
     assert moved.max() <= 1
@@ -50,11 +50,11 @@ def test_a_walk_with_a_fixed_label_gets_further_than_a_step(
     session: onnxruntime.InferenceSession,
 ) -> None:
     own = answers(X)
-    stepped = attack.fgsm(session, X, 0.3, 0.0, 1.0, own)
-    walked = attack.pgd(session, X, own, 0.3, 0.05, 20, 0.0, 1.0)
+    stepped = gradient_attacks.fgsm(session, X, 0.3, 0.0, 1.0, own)
+    walked = gradient_attacks.pgd(session, X, own, 0.3, 0.05, 20, 0.0, 1.0)
     changed = [float(np.mean(answers(moved) != own)) for moved in (stepped, walked)]
     assert changed[1] >= changed[0] > 0
 
 
 def test_no_steps_are_no_attack(session: onnxruntime.InferenceSession) -> None:
-    assert np.array_equal(attack.pgd(session, X, answers(X), 0.2, 0.1, 0, 0.0, 1.0), X)
+    assert np.array_equal(gradient_attacks.pgd(session, X, answers(X), 0.2, 0.1, 0, 0.0, 1.0), X)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from inference.model.config import InputDomain
-from publishing.calibration.probe import SPARSE, Probe
+from publishing.attacks.probe import SPARSE, Probe
 
 
 class Flat:

@@ -1,4 +1,4 @@
-"""The client process: `python -m training.federated.node FOLDER…`, one client per folder.
+"""The client process: `python -m training.federated.client_process FOLDER…`, one client per folder.
 
     FOLDER/recipe.toml        the client's own copy: what it agrees to
     FOLDER/shard.safetensors  its rows, x and y, which leave the process only in the update

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.batching.capacity import RowCapacity
+from inference.batching.batch_sizing import RowCapacity
 from sealgate.reasons import Reason, SealgateError
 from tests.support.fakes.clock import Clock
 

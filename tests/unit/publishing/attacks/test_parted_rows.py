@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from inference.runtime import response_contract
-from inference.screening import attack
-from publishing.calibration.parted_rows import (
+from inference.screening import gradient_attacks
+from publishing.attacks.parted_rows import (
     NUMBERS_AT_ONCE,
     ROWS_AT_ONCE,
     PartedSession,
@@ -41,7 +41,7 @@ class SumGraph:
 def test_parts_together_are_what_all_at_once_would_be(row: int, sizes: list[int]) -> None:
     x = np.ones((7, row), np.float32) * np.arange(7, dtype=np.float32)[:, None]
     graph, labels = SumGraph(), np.arange(7)
-    sums, told = PartedSession(graph).run(None, attack.feeds(x, 0.1, 0.0, 1.0, labels))
+    sums, told = PartedSession(graph).run(None, gradient_attacks.feeds(x, 0.1, 0.0, 1.0, labels))
     # Threads do not take turns.
     assert sorted(graph.asked) == sizes
     assert np.array_equal(sums, x.sum(axis=1))

@@ -5,9 +5,9 @@ import pytest
 
 from inference.screening.scoring import CLEAN_WEIGHT, Scoring
 from inference.text.tokens import NO_TOKEN, lengths
+from publishing.attacks.text_probe import LEAST, SHARES, TextProbe
 from publishing.calibration.detector_fit import attack_fit_rows, draft_detector
 from publishing.calibration.served_rows import BORDER, ServedProber
-from publishing.calibration.text_probe import LEAST, SHARES, TextProbe
 from tests.support.builders.models.text_models import RULES, dataset, source
 
 

@@ -1,11 +1,11 @@
 """Attacks on a model and benign changes of rows, with which a detector is fitted and measured.
 
 The response graph makes all of them, without torch. FGSM and PGD are those of
-`inference.screening.attack`; beside these, PGD where the row is not background or at random places,
-PGD in a Euclidean ball, and a sparse attack. Images are also changed as a camera changes them
-(`publishing.calibration.image_changes`). A near attack stops where the answer changes, or slightly
-beyond, like attacks that search for the smallest change. For tables, no row violates the rules of
-its columns (`inference.model.columns`).
+`inference.screening.gradient_attacks`; beside these, PGD where the row is not background or at
+random places, PGD in a Euclidean ball, and a sparse attack. Images are also changed as a camera
+changes them (`publishing.attacks.image_changes`). A near attack stops where the answer changes, or
+slightly beyond, like attacks that search for the smallest change. For tables, no row violates the
+rules of its columns (`inference.model.columns`).
 """
 
 from collections.abc import Callable, Iterator
@@ -19,10 +19,10 @@ from inference.model.columns import RowRules
 from inference.model.config import CLASSES, InputDomain, ModelConfig
 from inference.model.decisions import Decision
 from inference.runtime import response_contract
-from inference.screening import attack
-from inference.screening.attack import AttackSession, Labels, Rows
-from publishing.calibration.image_changes import CONTRASTS, camera_changes, retaken_images
-from publishing.calibration.parted_rows import PartedSession
+from inference.screening import gradient_attacks
+from inference.screening.gradient_attacks import AttackSession, Labels, Rows
+from publishing.attacks.image_changes import CONTRASTS, camera_changes, retaken_images
+from publishing.attacks.parted_rows import PartedSession
 from sealgate.reasons import SealgateError
 
 Array = npt.NDArray[Any]
@@ -109,7 +109,7 @@ class Probe:
 
     def measure(self, x: Rows) -> tuple[Floats, Floats]:
         """Return logits [n, C] and features [n, F] of rows x."""
-        given = attack.feeds(x, self.eps, self.domain.min, self.domain.max)
+        given = gradient_attacks.feeds(x, self.eps, self.domain.min, self.domain.max)
         logits, features = self.session.run(
             [response_contract.LOGITS, response_contract.FEATURES], given
         )
@@ -158,13 +158,15 @@ class Probe:
         if self.columns is not None:
             near, far = self.columns.reach(x, reach)
         ends = self._within(np.where(free, near, x)), self._within(np.where(free, far, x))
-        step, domain = reach / attack.PGD_SHARE, (self.domain.min, self.domain.max)
-        moved = attack.walk(self.session, x, own, ends, step, attack.PGD_STEPS, *domain)
+        step, domain = reach / gradient_attacks.PGD_SHARE, (self.domain.min, self.domain.max)
+        moved = gradient_attacks.walk(
+            self.session, x, own, ends, step, gradient_attacks.PGD_STEPS, *domain
+        )
         return moved if self.columns is None else self.columns.within(x, moved)
 
     def gradient(self, x: Rows, labels: Labels) -> Floats:
         """Of the loss; zeros where the graph does not show it."""
-        given = attack.feeds(x, 0.0, self.domain.min, self.domain.max, labels)
+        given = gradient_attacks.feeds(x, 0.0, self.domain.min, self.domain.max, labels)
         try:
             (found,) = self.session.run([response_contract.GRADIENT], given)
         except (SealgateError, KeyError):
@@ -187,21 +189,25 @@ class Probe:
             yield from retaken_images(x, *shape, generator)
 
     def _stepped(self, x: Rows, own: Labels, reach: float) -> Rows:
-        moved = attack.fgsm(self.session, x, reach, self.domain.min, self.domain.max, own)
+        moved = gradient_attacks.fgsm(self.session, x, reach, self.domain.min, self.domain.max, own)
         return moved if self.columns is None else self.columns.within(x, moved)
 
     def _walked(self, x: Rows, own: Labels, reach: float) -> Rows:
-        low, high, step = self.domain.min, self.domain.max, reach / attack.PGD_SHARE
+        low, high, step = self.domain.min, self.domain.max, reach / gradient_attacks.PGD_SHARE
         if self.columns is None:
-            return attack.pgd(self.session, x, own, reach, step, attack.PGD_STEPS, low, high)
+            return gradient_attacks.pgd(
+                self.session, x, own, reach, step, gradient_attacks.PGD_STEPS, low, high
+            )
         ends = self.columns.reach(x, reach)
-        moved = attack.walk(self.session, x, own, ends, step, attack.PGD_STEPS, low, high)
+        moved = gradient_attacks.walk(
+            self.session, x, own, ends, step, gradient_attacks.PGD_STEPS, low, high
+        )
         return self.columns.within(x, moved)
 
     def _l2(self, x: Rows, own: Labels, radius: float) -> Rows:
         """PGD (arXiv 1706.06083) along the gradient, within a Euclidean ball."""
         moved, axes = x, tuple(range(1, x.ndim))
-        for _ in range(attack.PGD_STEPS):
+        for _ in range(gradient_attacks.PGD_STEPS):
             slope = self.gradient(moved, own)
             length = np.sqrt((slope * slope).sum(axis=axes, keepdims=True))
             off = moved + _L2_STEP * radius * slope / (length + 1e-12) - x
@@ -243,7 +249,7 @@ class Probe:
         return lambda rows: self.decision.changed(before, self._logits(rows))
 
     def _logits(self, x: Rows) -> Floats:
-        given = attack.feeds(x, self.eps, self.domain.min, self.domain.max)
+        given = gradient_attacks.feeds(x, self.eps, self.domain.min, self.domain.max)
         (logits,) = self.session.run([response_contract.LOGITS], given)
         return np.asarray(logits, np.float32)
 

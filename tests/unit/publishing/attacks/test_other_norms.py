@@ -6,8 +6,8 @@ import pytest
 from inference.model.config import InputDomain
 from inference.runtime import response_contract
 from inference.runtime.graph_rewrites import with_gradient
+from publishing.attacks.probe import RADII, SPARSE, Probe
 from publishing.calibration.detector_fit import attack_fit_rows
-from publishing.calibration.probe import RADII, SPARSE, Probe
 from publishing.worker_tasks.forward import ResponseGraph
 from tests.support.builders.models.onnx_models import Perceptron
 from tests.support.builders.models.version_files import clean_rows

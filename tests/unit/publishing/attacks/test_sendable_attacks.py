@@ -9,7 +9,7 @@ import pytest
 from inference.engine import version_contents
 from inference.model.columns import Column, RowRules
 from inference.model.config import ModelConfig
-from publishing.calibration.probe import ATTACKS, SPARSE, Probe
+from publishing.attacks.probe import ATTACKS, SPARSE, Probe
 from publishing.serialization import pack_tensors
 from publishing.worker_tasks import red_team
 from publishing.worker_tasks.forward import ResponseGraph

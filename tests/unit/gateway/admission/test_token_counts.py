@@ -7,9 +7,9 @@ import pytest
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, Storage
 
-from gateway.admission import token_quotas
+from gateway.admission import token_counts
 from gateway.admission.quotas import QuotaLimiter
-from gateway.admission.token_quotas import MemoryTokens, TokenReservation
+from gateway.admission.token_counts import MemoryTokens, TokenReservation
 from gateway.config.optional_sections import Quota, QuotaStore
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError
@@ -89,7 +89,7 @@ def test_calls_and_tokens_are_counted_apart() -> None:
 
 def test_what_a_window_had_left_is_not_given_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     counts, now = quotas(Quota(role="client", tokens="100/hour")), [0.0]
-    monkeypatch.setattr(token_quotas, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(token_counts, "time", SimpleNamespace(monotonic=lambda: now[0]))
     settle = counts.reserve(CLIENT, 60)
     now[0] = 3600.0
     counts.reserve(CLIENT, 100)

@@ -7,8 +7,8 @@ import pytest
 
 from inference.engine import version_contents
 from inference.model.config import InputDomain
-from publishing.calibration.probe import ATTACKS, Probe
-from publishing.calibration.unshown_attacks import L1_SIZES, MOVED, PATCH, UNSHOWN, ReportedProbe
+from publishing.attacks.image_attacks import L1_SIZES, MOVED, PATCH, UNSHOWN, ReportedProbe
+from publishing.attacks.probe import ATTACKS, Probe
 from publishing.serialization import pack_tensors
 from publishing.worker_tasks import red_team
 from publishing.worker_tasks.forward import ResponseGraph
