@@ -5,7 +5,7 @@ No message is built, so a model of any size is checked in a few megabytes.
 
 from collections.abc import Mapping
 
-from registry.formats import tree_ensembles
+from registry.formats import operators, tree_ensembles
 from registry.formats.bounded_bytes import (
     BYTES,
     FIXED32,
@@ -16,7 +16,8 @@ from registry.formats.bounded_bytes import (
     Message,
     walk_fields,
 )
-from registry.formats.tree_ensembles import OP_TYPE, TreeDepths
+from registry.formats.operators import OperatorCheck
+from registry.formats.tree_ensembles import TreeDepths
 from sealgate.reasons import Reason, SealgateError
 
 _MANY = 8
@@ -194,16 +195,6 @@ MOST_FIELDS = 1 << 20
 _START = b"\x08"
 _OLDEST_IR = 3
 _EXTERNAL = 1
-# What they draw is another in each run: no trial would say how the next one ends, and no answer
-# could be replayed.
-_DRAWING = frozenset(
-    (
-        *(b"RandomNormal", b"RandomNormalLike", b"RandomUniform", b"RandomUniformLike"),
-        *(b"Bernoulli", b"Multinomial", b"Sampling"),
-    )
-)
-# In a few hundred bytes, texts grow to gigabytes, which the bound of a run's memory does not count.
-_LENGTHENING = b"StringConcat"
 # Notes of others may be many, and are nothing to us.
 _OURS = b"sealgate."
 _VISITED: Mapping[str, tuple[int, ...]] = {
@@ -212,6 +203,7 @@ _VISITED: Mapping[str, tuple[int, ...]] = {
     "TensorProto": (13, 14),  # external_data, data_location
     "StringStringEntryProto": (1, 2),
     **tree_ensembles.VISITED,  # GraphProto among them
+    "NodeProto": (*operators.VISITED["NodeProto"], *tree_ensembles.VISITED["NodeProto"]),
 }
 
 
@@ -226,8 +218,8 @@ def check_onnx(path: str, source: ByteSource, most: int = MOST_FIELDS) -> dict[s
     4. It has no functions of its own (FORMAT_REFUSED): nested, a few hundred bytes of them unfold
        into millions of nodes when the model is loaded, and they hide weights from other checks.
     5. None of its trees is so deep that loading it would end the process (FORMAT_REFUSED).
-    6. No operator of it, those of subgraphs included, draws at random or joins texts
-       (FORMAT_REFUSED).
+    6. No operator of it, those of subgraphs included, draws at random or joins texts, and no
+       `Dropout` has an input that could turn training on (FORMAT_REFUSED).
     """
     # 1., 5., 6.
     if source.read(0, 1) != _START:
@@ -258,14 +250,16 @@ class _Findings:
         self.has_nodes = self.has_operators = self.has_functions = self.is_outside = False
         self.notes: dict[str, str] = {}
         self.trees = TreeDepths()
+        self._operators = OperatorCheck()
         self._name = self._text = b""
 
     def visit(self, message: str, number: int, depth: int, value: int | bytes) -> None:
         if message in tree_ensembles.VISITED:
-            self.trees.visit(message, number, depth, value)
-        if message == "NodeProto" and number == OP_TYPE:
-            _check_operator(value)
-        elif message == "TensorProto":
+            if number in operators.VISITED.get(message, ()):
+                self._operators.visit(message, number, depth, value)
+            if number in tree_ensembles.VISITED[message]:
+                self.trees.visit(message, number, depth, value)
+        if message == "TensorProto":
             # Of an enumeration's number, protobuf keeps 32 bits.
             self.is_outside |= number == 13 or _low(value) == _EXTERNAL
         elif message == "GraphProto":
@@ -294,14 +288,6 @@ class _Findings:
             self.notes[self._name.decode("utf-8", "replace")] = self._text.decode(
                 "utf-8", "replace"
             )
-
-
-def _check_operator(name: int | bytes) -> None:
-    """Raises ValueError."""
-    if name in _DRAWING:
-        raise ValueError("an operator that draws at random")
-    if name == _LENGTHENING:
-        raise ValueError("an operator that joins texts")
 
 
 def _low(value: int | bytes) -> int:
