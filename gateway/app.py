@@ -277,7 +277,7 @@ class Gateway:
         add_CredentialServiceServicer_to_server(credentials, server)
 
     def _add_record_services(self, server: grpc.Server) -> None:
-        """What auditors read, and the outcomes that callers report of their answers."""
+        """Adds the services that auditors read, and the one that takes callers' outcomes."""
         store, rights = self.store, self._rights
         answers = OwnAnswers(
             store.answers.origin, self.recorder, store.registry.erasures, self.outcomes.forget

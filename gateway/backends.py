@@ -139,7 +139,7 @@ class BackendRouter:
             place.probe()
 
     def counts(self) -> list[Envelope]:
-        """What each process says that it ran, signed; nothing is checked here."""
+        """The signed run counts of each process; nothing is checked here."""
         return [*(self._pool.counts() if self._pool else ()), *self._generators.counts()]
 
     def close(self) -> None:
@@ -268,7 +268,9 @@ def open_loader(config: EngineConfig) -> LocalLoader:
 
 
 def open_trial(config: GatewayConfig | EngineConfig) -> TrialLoad | None:
-    """The trial of versions, unless it is off. What has passed is kept beside what was seen."""
+    """The trial of versions, unless it is off. The list of passed versions is kept beside the
+    rollback guard's file.
+    """
     if not config.runtime.trial:
         return None
     seen = config.trust.seen

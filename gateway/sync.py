@@ -183,7 +183,8 @@ class RegistrySync:
                 upkeep_at = time.monotonic() + _UPKEEP_SECONDS
 
     def _guarded(self, step: Callable[[], object]) -> bool:
-        """Whether the step went well. What the engine has goes on answering if it did not.
+        """Whether the step went well. If it did not, the engine goes on answering from its current
+        state.
 
         This thread must outlive every error: without it, no revocation would arrive any more.
         """
@@ -259,7 +260,7 @@ class RegistrySync:
             self.anchor()
             self.count()
         elif not self._is_anchored and self._answers.size:
-            # What nobody anchored can be replaced unseen: the first one does not wait.
+            # A log that nobody anchored can be replaced unseen, so the first anchor does not wait.
             self._guarded(self.anchor)
 
     def _remind(self) -> None:
@@ -292,7 +293,7 @@ class RegistrySync:
         """Keeps what engines of their own processes say that they ran."""
         add = self._registry.engine_counts.add
         for counts in self._remote_engines.counts() if self._remote_engines is not None else ():
-            # What one says may be refused; that is no reason not to keep the others'.
+            # The counts of one may be refused; those of the others are kept all the same.
             self._guarded(partial(add, _SERVICE, counts))
 
     def anchor(self) -> None:

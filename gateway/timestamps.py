@@ -102,7 +102,7 @@ class TimestampStore:
 
 
 def _parsed(name: str) -> StampedLog | None:
-    """What a file's name says; None for a day that there is not."""
+    """The log's size and the time in a file's name; None for a time that does not exist."""
     size, _, time = name.removesuffix(".tsr").partition("-")
     try:
         return StampedLog(int(size), datetime.strptime(time, _TIME).replace(tzinfo=UTC))

@@ -31,7 +31,7 @@ PAUSE_SECONDS = 1.0
 
 
 class Task:
-    """A call to be handled. Whoever wants to know of its end says so, before or after it."""
+    """A call to be handled. Callbacks for its end may be added before or after it."""
 
     __slots__ = ("_callbacks", "_came", "_given", "_threads", "_work", "is_over")
 

@@ -62,7 +62,7 @@ class _Window:
 
 @dataclass(slots=True)
 class _Share:
-    """What holds for one caller: the windows of calls and of tokens, and how many calls may be in
+    """The limits of one caller: the windows of calls and of tokens, and how many calls may be in
     progress.
     """
 
@@ -262,7 +262,7 @@ def _redis_options() -> dict[str, Any]:
 
 
 def _cause(error: StorageError) -> str:
-    """What went wrong, in one line. A statement and its values may follow it."""
+    """The cause of an error, in one line. A statement and its values may follow it."""
     return str(error).strip().partition("\n")[0]
 
 
@@ -299,4 +299,4 @@ def _release(share: _Share) -> None:
 
 
 def nothing() -> None:
-    """What ends a call that holds nothing."""
+    """Ends a call that holds nothing."""

@@ -31,8 +31,8 @@ _DOORKEEPERS = 8
 
 
 class WaitLimits(Enum):
-    """What a thread waits for: the one message of an anonymous or a known caller, a stream, or what
-    happens next.
+    """The kinds of waits of a thread: for the one message of an anonymous or a known caller, for a
+    stream, or for the next event.
     """
 
     ANONYMOUS = auto()

@@ -20,9 +20,9 @@ class _Share(Generic[Item]):
 
 
 class ThreadShares(Generic[Item]):
-    """At most `most` of the `threads` work for a key at once. What comes under it meanwhile waits,
-    and the next of them that is free takes it together, after what came before under other keys.
-    Safe for many threads.
+    """At most `most` of the `threads` work for a key at once. Items that come under it meanwhile
+    wait. The key's next free thread takes them together, after items that came earlier under other
+    keys. Safe for many threads.
     """
 
     def __init__(self, threads: Threads, most: int) -> None:
@@ -33,7 +33,7 @@ class ThreadShares(Generic[Item]):
         self._shares: dict[Hashable, _Share[Item]] = {}
 
     def waiting(self, key: Hashable) -> Sequence[Item]:
-        """What no thread has taken yet, in order."""
+        """The items that no thread has taken yet, in order."""
         with self._mutex:
             share = self._shares.get(key)
             return tuple(share.waiting) if share else ()

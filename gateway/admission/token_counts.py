@@ -38,8 +38,8 @@ class TokenCounts(Protocol):
 
     def take(self, key: str, seconds: int, tokens: int, most: int | None) -> TokenReservation:
         """Count tokens in the window of `key` that is open, or in a new one of so many seconds;
-        none of them where there would be more than `most`. What is taken without a `most` is not
-        given back.
+        none of them where there would be more than `most`. Tokens that are taken without a `most`
+        are not given back.
         """
         ...
 
@@ -83,7 +83,7 @@ class MemoryTokens:
             place.tokens -= tokens
 
     def find(self, key: str) -> TokenReservation:
-        """What the window of `key` holds; nothing where none is open."""
+        """The reservation in the window of `key`; empty where no window is open."""
         with self._mutex:
             window = self._windows.get(key)
             left = 0.0 if window is None else window.end - time.monotonic()

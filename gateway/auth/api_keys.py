@@ -1,9 +1,9 @@
 """API keys, `sg_<id>_<secret>`: made here, shown once, and known again from a table in memory.
 
 A thread looks for changes as the engine's watch does: a key that is revoked by one gateway falls on
-the others within milliseconds, and on that one before the revocation is answered. What is read are
-entries of the registry's log, verified (see `registry.state.logged_state`): an edited table revives
-no key, and a log that was put back is not followed.
+the others within milliseconds, and on that one before the revocation is answered. It reads verified
+entries of the registry's log (see `registry.state.logged_state`): an edited table revives no key,
+and a log that was put back is not followed.
 
 A key comes as `authorization: Bearer sg_...`, as a token does: so one rule refuses two credentials,
 every client library can send it, and what hides bearer credentials from logs hides keys as well.

@@ -9,7 +9,7 @@ tables of what is revoked are in memory. A call that may wait for an issuer's ke
 another thread.
 
 A passkey's assertion, or an issuer's token, is exchanged for a token bound to the caller's
-certificate. Who they act for follows from the credential alone.
+certificate. The credential alone determines the person that they act for.
 """
 
 import hashlib
@@ -235,7 +235,7 @@ class TokenExchange:
 
 
 class KnownCaller(NamedTuple):
-    """Whose token it is, by which policy."""
+    """A token's principal, and the policy that named it."""
 
     principal: Principal
     policy: Policy
@@ -257,7 +257,7 @@ class TokenAuthenticator(Protocol):
 
 
 class KeysAwaitedError(Exception):
-    """Who calls can be said only once an issuer's keys have been fetched again."""
+    """The caller is unknown until an issuer's keys have been fetched again."""
 
 
 class BurstAuthenticator:

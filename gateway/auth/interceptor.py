@@ -7,9 +7,10 @@
 5. The caller's quotas have room (`gateway.admission.quotas`).
 6. The request is read, in bounded time and room (`gateway.admission.stream_limiter`), and must be a
    message (`gateway.services.registry_messages`).
-7. What shows audit data is recorded before anything of the answer leaves; else nothing leaves.
+7. A call that shows audit data is recorded before anything of its answer leaves; else nothing
+   leaves.
 8. While answers stream, steps 1 to 4 are taken again before each of them leaves.
-9. Whatever the handler raises becomes a reason from the fixed list.
+9. Any error of the handler becomes a reason from the fixed list.
 """
 
 import logging
@@ -50,9 +51,9 @@ class CallRecorder(Protocol):
 class AuthInterceptor(grpc.ServerInterceptor):
     """Guards every handler of a server.
 
-    `counted_refusals` counts what was refused before a caller was known, and what a caller's quota
-    refused; those are not recorded one by one, so that nobody can fill the disk. What was, outside
-    the path of a request, `recorded_refusals` counts.
+    `counted_refusals` counts refusals before a caller was known, and refusals by a caller's quota;
+    those are not recorded one by one, so that nobody can fill the disk. `recorded_refusals` counts
+    the recorded ones outside the path of a request.
     """
 
     def __init__(
@@ -264,13 +265,13 @@ class AuthInterceptor(grpc.ServerInterceptor):
         call.abort_with_status(status)
 
     def status_of(self, call: Call, error: Exception) -> grpc.Status:
-        """What the caller hears of an error, recorded or counted (`refused`)."""
+        """The status that the caller gets for an error, recorded or counted (`refused`)."""
         refusal, receipt = self.refused(call, error)
         metadata = ((RECEIPT_METADATA, receipt),) if receipt is not None else ()
         return grpc_status(refusal, *metadata)
 
     def refused(self, call: Call, error: Exception) -> tuple[SealgateError, bytes | None]:
-        """What the caller hears, recorded or counted, and the receipt of it where one is due."""
+        """The error that the caller gets, recorded or counted, and its receipt where one is due."""
         refusal = refusal_for(error)
         line_of_call().outcome = refusal.reason.name
         if refusal.reason.kind in (Kind.INTERNAL, Kind.DATA_LOSS):

@@ -3,7 +3,7 @@
 A method that has no rule is refused, and a test walks the services' descriptors so that none is
 forgotten. Roles come from the signed policy alone.
 
-What people sign names its model in a payload that is read here unverified: the registry verifies
+A signed statement names its model in a payload that is read here unverified. The registry verifies
 the very same bytes afterwards, so nobody gets past with another name than the signed one.
 """
 
@@ -45,7 +45,7 @@ _INFERENCE = {
     # Of both, a client gets the models that its rights name: `gateway.services.inference`.
     "ModelStatistics": _ALL,
     "RepositoryIndex": _ALL,
-    # Whoever asks is told where to go instead.
+    # The answer says where to go instead.
     "RepositoryModelLoad": _ALL,
     "RepositoryModelUnload": _ALL,
 }
@@ -87,7 +87,7 @@ _CREDENTIALS = {
     "CreateApiKey": _ADMIN,
     "ListApiKeys": _ADMIN | _AUDITOR,
     "RevokeApiKey": _ADMIN,
-    # What is exchanged says who they are.
+    # The exchanged credential says who the caller is.
     "CreateLoginChallenge": ANYONE,
     "CreateBoundToken": ANYONE,
 }
@@ -146,7 +146,7 @@ RULES: Mapping[str, frozenset[str]] = {
 WATCHES = frozenset(
     {"/sealgate.v1.RegistryService/WatchChanges", "/sealgate.v1.LogService/WatchLog"}
 )
-"""What goes on for as long as its caller likes, mostly waiting, on threads of its own."""
+"""The methods that run as long as their caller likes, mostly waiting, on threads of their own."""
 
 AUDIT_READS = frozenset(
     f"/sealgate.v1.{service}/{method}"
@@ -154,7 +154,9 @@ AUDIT_READS = frozenset(
     for method, roles in methods.items()
     if roles == _AUDITOR
 )
-"""What shows audit data. Each such call is recorded before anything of its answer leaves."""
+"""The methods that show audit data. Each such call is recorded before anything of its answer
+leaves.
+"""
 _S = TypeVar("_S", bound=Statement)
 
 
@@ -164,8 +166,8 @@ _MOST_KEPT = 4096
 class Rights:
     """Refuses what no right of the policy in force covers, in this gateway's environment.
 
-    What a policy allowed is kept until another one is in force: to look through the rights of a
-    large policy takes longer than the rest of a request.
+    Decisions of a policy are kept until another one is in force, because a search through the
+    rights of a large policy takes longer than the rest of a request.
     """
 
     def __init__(self, policy: Callable[[], Policy], environment: str = "") -> None:
@@ -211,5 +213,7 @@ class Rights:
 
 
 def unverified(kind: type[_S], envelope: bytes) -> _S:
-    """What an envelope says, whoever signed it. Raises: DOCUMENT_MALFORMED and the like."""
+    """The statement in an envelope; its signatures are not verified. Raises: DOCUMENT_MALFORMED and
+    the like.
+    """
     return kind.decode(Envelope.decode(envelope).payload)

@@ -91,7 +91,8 @@ def from_url(fetcher: Fetcher, url: str) -> Fetch:
 def by_discovery(fetcher: Fetcher, issuer: str) -> Fetch:
     """Fetches the key set that the issuer's own configuration names, which must be the issuer's.
 
-    What is fetched raises SealgateError(KEY_SET_REFUSED) for the configuration of another issuer.
+    The returned function raises SealgateError(KEY_SET_REFUSED) for the configuration of another
+    issuer.
     """
 
     def fetch() -> KeySet:
@@ -179,7 +180,7 @@ class RemoteKeys:
             return self._key_set is None or kid not in self._key_set.keys
 
     def refresh(self) -> None:
-        """Fetch once, now. What fails is logged and remembered."""
+        """Fetch once, now. A failure is logged and remembered."""
         try:
             fetched = self._fetch()
         except Exception as error:

@@ -1,8 +1,8 @@
 """Bearer tokens: a JWT is verified against the key set of its issuer, and yields an identity.
 
 The algorithm follows from the key, never from the token (RFC 8725, section 3.1), so neither `none`
-nor a key confusion can pass. Roles in a token's claims are not looked at. What is cheap to see is
-looked at before a signature is verified; and what was verified stays so for a minute at most.
+nor a key confusion can pass. Roles in a token's claims are not looked at. Cheap checks come before
+a signature is verified, and a verified token is trusted for a minute at most.
 """
 
 import base64
@@ -128,7 +128,7 @@ def _object(part: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """What a token proves, and until when (seconds since 1970) it may be taken for proven.
+    """The identity that a token proves, and until when (seconds since 1970) it may be trusted.
 
     `policy` is the digest of the policy under which, and `key_set` the set with which it was
     verified: where either has changed, which `source` says of the set, it is verified again.
@@ -186,7 +186,7 @@ _REASON_OF_ERROR: tuple[tuple[type[Exception], Reason], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Whose tokens are believed: the issuer's URL, our audience, and where its keys are."""
+    """A trusted issuer of tokens: its URL, our audience, and where its keys are."""
 
     url: str
     audience: str
@@ -254,7 +254,7 @@ class TokenVerifier:
         return issuer.keys.may_wait(unverified.kid)
 
     def known(self, token: str) -> VerifiedToken | None:
-        """What was found of a token that was verified, whether or not it still holds."""
+        """The result of a token that was verified, even if it no longer holds."""
         return self._verified.get(_digest(token))
 
     def _read(self, token: str, now: float) -> tuple[UnverifiedToken, Issuer]:

@@ -135,7 +135,7 @@ class Call:
 
     @property
     def cleanup(self) -> CallCleanup:
-        """What the end of the call runs. Only the call's own thread registers first."""
+        """The callbacks that run when the call ends. Only the call's own thread registers first."""
         if self._cleanup is None:
             self._cleanup = CallCleanup(self.context)
         return self._cleanup
@@ -161,7 +161,7 @@ class Call:
         """Says who is calling, once that is verified, and by which policy."""
         self._principal, self.policy = principal, policy
 
-    # What each call is asked for, without a search for it.
+    # Attributes that every call needs, without the search of `__getattr__`.
 
     def invocation_metadata(self) -> Any:
         return self.context.invocation_metadata()
@@ -178,7 +178,7 @@ class Call:
 
 @dataclass(slots=True)
 class CallLog(RequestIds):
-    """A call so far. What it never came to is empty; `outcome` is a reason, empty for none;
+    """A call so far. Fields that it never reached are empty; `outcome` is a reason, empty for none;
     `injected`, whether the prompt was taken for an injection; `leaked`, whether the answer held
     what the policy looks for.
     """

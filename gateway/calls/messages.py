@@ -8,8 +8,8 @@ a head and the tensor's raw bytes behind it:
 
 Callers ask the same again and again with other bytes. A head is kept once a request with it was
 read and accepted, and if it is a message by itself: then head and tail of a later request are its
-fields as well, because protobuf joins messages by joining their bytes. What a head says is taken
-as read; the tail is checked each time.
+fields as well, because protobuf joins messages by joining their bytes. The head's fields are not
+read again; the tail is checked each time.
 
 The answers of a version differ in ids, receipts and numbers. All else is serialized once, and the
 fields are put one behind the other in the order of their numbers, as protobuf itself has them.
@@ -30,9 +30,9 @@ from sealgate.oip import grpc_service_pb2 as oip
 from sealgate.reasons import Reason, SealgateError
 from sealgate.tensors import Tensor, TensorForm
 
-# What zlib calls the two forms: with gzip's header, and with its own, which HTTP calls deflate.
+# zlib's `wbits` of the two forms: with gzip's header, and with its own, which HTTP calls deflate.
 _FORMS = {"gzip": 31, "deflate": 15}
-# What gzip's form begins with (RFC 1952), and zlib's at each of its levels (RFC 1950).
+# The first bytes of gzip's form (RFC 1952), and of zlib's at each of its levels (RFC 1950).
 _GZIP = b"\x1f\x8b"
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _PIECE = 256 * 1024
@@ -159,7 +159,7 @@ def only(parsed: Iterator[Any]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """What a request asks for, apart from its tensor's bytes."""
+    """The fields of a request apart from its tensor's bytes."""
 
     request_id: str
     parameters: str
@@ -167,7 +167,7 @@ class RequestHead:
     params: InferenceParams
     form: TensorForm
     tail: bytes
-    """What goes before the raw bytes."""
+    """The bytes before the raw ones."""
     size: int
     """How many raw bytes the tail announces."""
 
@@ -293,7 +293,7 @@ def _head(model: str, version: str) -> bytes:
 
 @lru_cache(_KEPT)
 def _form(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
-    """What an answer says of an output, apart from its numbers."""
+    """The serialized description of an output, without its numbers."""
     response = oip.ModelInferResponse()
     response.outputs.add(name=name, datatype=datatype, shape=shape)
     return response.SerializeToString()

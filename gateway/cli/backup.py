@@ -101,7 +101,9 @@ def backup(
 
 
 def dump_command(name: str, schema: str, url: str) -> str:
-    """What copies a database on PostgreSQL: a schema, for others may be in the same place."""
+    """The command that copies a database on PostgreSQL: one schema, for others may be in the same
+    place.
+    """
     return f"pg_dump --format=custom --schema={schema} --file={name}.dump {shlex.quote(url)}"
 
 

@@ -213,8 +213,8 @@ def begin(ctx: click.Context, origin: str | None, signed: Path | None, config: P
 
     A new key and a new database are named in `[answers]` of the configuration, and the next policy
     is drafted, which names both logs: receipts of the old one go on verifying. After the roots have
-    signed it, --policy accepts it; then the gateway starts. What the old log and its anchors say is
-    missing remains visible to auditors.
+    signed it, --policy accepts it; then the gateway starts. Auditors still see the entries that, by
+    the old log and its anchors, are missing.
     """
     if (origin is None) == (signed is None):
         raise click.UsageError("name the new log's ORIGIN, or a policy with --policy")
@@ -259,7 +259,7 @@ def _registry(settings: GatewayConfig) -> Iterator[Registry]:
 
 
 def _name(folder: Path, settings: GatewayConfig, current: Policy, origin: str) -> str:
-    """What the new log's files are called. Raises click.ClickException where it cannot be begun."""
+    """The name of the new log's files. Raises click.ClickException where it cannot be begun."""
     note.check_name(origin)
     if origin in map(origin_of, (current.registry_log, *current.answer_logs)):
         raise click.ClickException(f"the policy names {origin} already: choose a new name")

@@ -120,7 +120,7 @@ def restore(
 
 
 def _restore_command(name: str, _schema: str, url: str) -> str:
-    """What puts back what `pg_dump` wrote of a database."""
+    """The command that restores a database from the file of `pg_dump`."""
     words = "pg_restore --clean --if-exists --no-owner --single-transaction"
     return f"{words} --dbname={shlex.quote(url)} {name}.dump"
 
@@ -179,8 +179,8 @@ class RememberedCheckpoint:
 
 
 def _remembered(settings: GatewayConfig, known: Iterable[Path]) -> list[RememberedCheckpoint]:
-    """What witnesses and other people have seen of the logs; the gateway's own memory is asked when
-    the logs are opened.
+    """The checkpoints that witnesses and other people have seen. The gateway's own memory is
+    checked when the logs are opened.
     """
     found = []
     witnessed = CosignatureStore.open(
@@ -247,7 +247,7 @@ def _check_extends(log: LogReader, seen: RememberedCheckpoint) -> None:
 
 
 def way_forward(settings: GatewayConfig) -> str:
-    """What an operator does where a backup is older than what was seen."""
+    """The steps for an operator whose backup is older than a checkpoint that was seen."""
     name = f"{settings.answers.origin}-{secrets.token_hex(2)}"
     return (
         "This backup is older than what has been seen, and nothing was changed. In this order: "

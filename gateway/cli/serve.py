@@ -24,7 +24,7 @@ config_option = click.option(
 
 
 def read_config(ctx: click.Context, config: Path | None) -> GatewayConfig:
-    """What the option names. Raises: ConfigError."""
+    """Reads the configuration file that the option names. Raises: ConfigError."""
     return GatewayConfig.read(config or state_folder(ctx) / "gateway.toml")
 
 

@@ -118,7 +118,7 @@ class GeneratorSettings(EngineSettings):
     authority: Path | None = None
     """Trusted for https instead of the system's authorities (PEM)."""
     model: str = "{model}"
-    """What the server calls a version: text in which `{model}` and `{version}` stand for ours."""
+    """The server's name of a version: text in which `{model}` and `{version}` stand for ours."""
 
     def __post_init__(self) -> None:
         EngineSettings.__post_init__(self)

@@ -72,7 +72,8 @@ class TimestampSettings:
     authority: Path | None = None
     """Trusted for https instead of the system's authorities (PEM)."""
     insecure_plain_http: bool = False
-    """Allow http to other machines. Whoever is between can withhold stamps, but forge none."""
+    """Allow http to other machines. An attacker on the network can withhold stamps, but forge none.
+    """
 
     def __post_init__(self) -> None:
         if not self.url:

@@ -28,8 +28,9 @@ class Listeners:
     insecure: str = ""
     """Without TLS, on this machine alone."""
     transport: str = "auto"
-    """What speaks gRPC there: `native` needs the package `sealgate-front`; `grpcio` needs nothing;
-    `auto` is `native` where that is installed."""
+    """The gRPC transport: `native` needs the package `sealgate-front`; `grpcio` needs nothing;
+    `auto` is `native` where that is installed.
+    """
     share_ports: bool = False
     """Let other gateways of this machine and user listen on the same addresses. The kernel shares
     out who connects."""
@@ -72,7 +73,7 @@ class TokenIssuer:
     url: str
     """The issuer, as its tokens name it (`iss`)."""
     audience: str
-    """Whom its tokens must be meant for (`aud`)."""
+    """The audience that its tokens must name (`aud`)."""
     key_set: Path | None = None
     """A file with the issuer's keys (RFC 7517), which is read again when it changes."""
     key_set_url: str = ""
@@ -113,7 +114,7 @@ class ApiKeySettings:
 
 @dataclass(frozen=True, slots=True)
 class TrustSettings:
-    """What the engine trusts apart from the database: root keys, and what it saw last."""
+    """The engine's trust outside the database: root keys, and the newest state that it saw."""
 
     root_keys: tuple[Path, ...]
     """The public keys (PEM) of the policy's roots, pinned."""
@@ -173,7 +174,7 @@ class RegistryStore:
             )
 
     def bucket(self, url: str) -> Bucket:
-        """What `artifacts` names where it is a URL. Raises: ConfigError."""
+        """The bucket that `artifacts` names where it is a URL. Raises: ConfigError."""
         try:
             return Bucket.parse(url, self.artifacts_endpoint, self.artifacts_region)
         except ValueError as error:
@@ -219,8 +220,8 @@ class Environment:
     """The gateway itself."""
 
     environment: str = ""
-    """What this gateway is for, such as "production". A right that names environments holds only on
-    gateways of these environments.
+    """This gateway's environment, such as "production". A right that names environments holds only
+    on gateways of these environments.
     """
 
     def __post_init__(self) -> None:

@@ -57,7 +57,7 @@ class CosignatureStore:
         return witnessed
 
     def newest(self, origin: str, witness: WitnessKey) -> CosignedLog | None:
-        """What a witness has cosigned last of a log."""
+        """The newest checkpoint of a log that a witness has cosigned."""
         with self._lock:
             return self._notes.get(origin, {}).get(witness.vkey)
 
@@ -68,7 +68,7 @@ class CosignatureStore:
         return datetime.fromtimestamp(max(times), UTC) if times else None
 
     def conflict(self, origin: str) -> str:
-        """What contradicts the log; empty where nothing does."""
+        """The evidence that contradicts the log; empty where there is none."""
         with self._lock:
             return self._conflicts.get(origin, "")
 
@@ -94,7 +94,9 @@ class CosignatureStore:
             self._advice[origin, witness] = detail
 
     def disagreement(self, origin: str) -> str:
-        """What contradicts the log, or what advisory witnesses find; empty where nothing does."""
+        """The evidence that contradicts the log, or findings of advisory witnesses; empty where
+        there is none.
+        """
         with self._lock:
             advice = [text for (of, _), text in self._advice.items() if of == origin and text]
             return self._conflicts.get(origin) or "; ".join(advice)

@@ -264,7 +264,7 @@ def _facts(machine: HostMachine, separate: bool) -> dict[str, Any]:
 
 
 def _transport() -> str:
-    """What speaks gRPC where `[listen] transport` leaves that open."""
+    """The gRPC transport where `[listen] transport` is `auto`."""
     if is_available():
         return f"native (sealgate-front {version('sealgate-front')})"
     return "grpcio: sealgate-front is not installed"

@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class CheckedDatabase:
-    """What one check of one database found: `state` is OK, WARNING or FAILED."""
+    """The result of one check of one database: `state` is OK, WARNING or FAILED."""
 
     database: str
     check: str

@@ -138,7 +138,7 @@ class GatewayCollector(Collector):
         yield filled(families.OUTCOME_LIMIT, passed)
 
     def _standing(self) -> Iterator[Metric]:
-        """What the engine holds true."""
+        """The engine's trust state."""
         engine = self._from.engine
         yield filled(families.VERSION_READY, ready(engine))
         policy = engine.policy

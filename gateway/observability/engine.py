@@ -264,7 +264,7 @@ def ready(engine: Engine) -> dict[Labels, float]:
 
 
 def faults(family: Family, reports: Mapping[Labels, VersionStatistics]) -> Metric:
-    """What went wrong with runs; from 0 on, or the first would be no increase to Prometheus."""
+    """The failures of runs; counted from 0 on, or the first would be no increase to Prometheus."""
     found = {
         (*key, fault.name.lower()): each.faults.get(fault, 0)
         for key, each in reports.items()

@@ -36,7 +36,7 @@ from sealgate.trust.times import format_micros, parse_micros
 _log = logging.getLogger(__name__)
 
 _MOST_SERIES = 256
-# What is kept of models whose aliases have no limits.
+# How long outcomes are kept of models whose aliases have no limits.
 _DEFAULT_SECONDS = 90 * 86400
 _SERVICE = "gateway"
 
@@ -121,7 +121,7 @@ class OutcomeBook:
         """
         with self._mutex:
             for promotion, judged, entry in reports:
-                # What was being recorded while the log was read may have been read there.
+                # A report that was recorded while the log was read may have been read there.
                 if self._read is not None and entry >= self._read:
                     self._add(promotion, moment, judged, entry)
 
@@ -140,7 +140,7 @@ class OutcomeBook:
         return self._log.reports(entries)
 
     def shown(self, model: str) -> list[ShownOutcomes]:
-        """What is known of a model, newest promotion first. Raises like `Openings.find`."""
+        """The outcomes of a model, newest promotion first. Raises like `Openings.find`."""
         now = self._clock()
         with self._mutex:
             self._load()
@@ -153,8 +153,8 @@ class OutcomeBook:
         return sorted(shown, key=lambda each: each.promotion[::-1], reverse=True)
 
     def current(self) -> list[ShownOutcomes]:
-        """What is known of live promotions, for metrics; nothing while the log cannot be read, for
-        all other figures must be told then as well.
+        """The outcomes of live promotions, for metrics; empty while the log cannot be read, so that
+        all other metrics are still exported.
         """
         now, live = self._clock(), [_promotion(each) for each in self._live().values()]
         if not live or not self._rules().models:
@@ -286,5 +286,5 @@ class OutcomeAlarm:
         try:
             self._recorder.record(record)
         except SealgateError as refusal:
-            # What follows from the limit does not wait for the log.
+            # The consequences of the limit do not wait for the log.
             _log.error("an alarm is not recorded: %s", refusal)

@@ -116,7 +116,7 @@ class ColumnWatch:
 
 
 def column_names(config: ModelConfig) -> list[str]:
-    """What each column is called; a word's has its word, and those without a name their place."""
+    """The names of the columns; a word's column has its word, one without a name its place."""
     if config.columns:
         return [f"{c.name}={c.word}" if c.word is not None else c.name for c in config.columns]
     return [f"{config.input.name}[{place}]" for place in range(config.input.row[0])]

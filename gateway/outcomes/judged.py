@@ -30,7 +30,7 @@ _SLACK = 1e-3
 
 
 class Truth(NamedTuple):
-    """What was true of a row: labels, or numbers."""
+    """The true outcome of a row: labels, or numbers."""
 
     labels: tuple[str, ...] = ()
     numbers: tuple[float, ...] = ()

@@ -126,7 +126,7 @@ class BurstSteps:
         results: Sequence[InferenceResult | SealgateError],
         began: float,
     ) -> None:
-        """What the engine said of requests of one version, whose defects are no other's."""
+        """Takes the engine's results for requests of one version, whose defects are no other's."""
         self._rollout.alias_health.ran(live, results, time.monotonic() - began)
         try:
             policy = self._enforcement.policy()
@@ -146,7 +146,7 @@ class BurstSteps:
             self._enforcement.check_again(pending.policy, pending.call, pending.params)
 
     def _watch(self, policy: Policy, live: LiveVersion, group: Sequence[PendingRequest]) -> None:
-        """What the callers' sessions look like, with these answers."""
+        """Updates the callers' sessions with these answers."""
         arrays = [each.array for each in group if each.array is not None]
         try:
             prints = self._observation.prints(policy, live, arrays)
@@ -248,7 +248,7 @@ def _fail(group: Iterable[PendingRequest], error: Exception) -> None:
 
 
 def _take_receipt(pending: PendingRequest, results: Sequence[Recorded]) -> None:
-    """What became of a request's entries, of which its own is the last."""
+    """Give a request its receipt, from its recorded entries, of which its own is the last."""
     own = results[-1]
     failed = next((each for each in results if isinstance(each, SealgateError)), None)
     if failed is not None or isinstance(own, SealgateError):

@@ -20,7 +20,7 @@ PLATFORM = "onnxruntime_onnx"
 
 _BACKEND = "onnxruntime"
 _GENERATES = "transformers"
-# What language models take, one of the two, and give.
+# The inputs of language models, of which a request has one, and their output.
 _PROMPTS = (messages.TEXT_INPUT, messages.MESSAGES)
 _ANSWERS = ((messages.TEXT_OUTPUT, "BYTES"), (messages.TOKEN_IDS, "INT64"))
 _READY, _UNAVAILABLE = "READY", "UNAVAILABLE"
@@ -119,7 +119,7 @@ def _generation(live: LiveVersion) -> oip.ModelConfig:
 def statistics(
     live: LiveVersion, withdrawn: str, history: list[oip.StatisticsSample]
 ) -> oip.ModelStatistics:
-    """What a version has done since it was loaded, and when its screening's bound was withdrawn."""
+    """The counts of a version since it was loaded, and when its screening's bound was withdrawn."""
     report = live.report()
     return oip.ModelStatistics(
         name=live.model,

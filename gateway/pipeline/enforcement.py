@@ -277,8 +277,8 @@ class Enforcement:
     def _consequence(
         self, policy: Policy, live: LiveVersion, caller: Principal, answer: InferenceResult
     ) -> tuple[str, bool]:
-        """What the verdict on an answer, and its disagreement, lead to for a caller; and whether
-        the caller gets labels whatever the verdict. It is looked up once under each policy.
+        """The consequences of an answer's verdict and disagreement for a caller, and whether the
+        caller gets only labels under any verdict. It is looked up once under each policy.
         """
         under, known = self._consequences
         if under is not policy:

@@ -14,7 +14,7 @@ from sealgate.trust.receipts.answer_entry import ANCHOR, FIELDS
 from sealgate.trust.times import format_micros
 
 ANSWERED = "answered"
-# What an entry that goes before an answer's does not say: it is no run of an engine's.
+# The fields that an entry before an answer's leaves empty: it is no run of an engine's.
 _OF_A_RUN = ("engine", "actions", "verdict", "score", "threshold", "screening", "arithmetic")
 
 
@@ -56,7 +56,7 @@ class BurstEntries:
         principal = pending.call.principal.name
         subject = pending.subject
         model, alias = (params.model, params.alias or "") if params else ("", "")
-        # What came to no policy of its own names the one that its version was looked up by.
+        # A request that was judged by no policy names the one that its version was looked up by.
         if pending.policy:
             policy = pending.policy.digest
         else:

@@ -19,9 +19,9 @@ The auth interceptor has authenticated the caller and checked the method against
    let the caller ask; each with all token ids that came;
 8. let the last part leave, with the receipt where it was asked for.
 
-What has left has left. But nothing leaves unrecorded, and who is not told of a receipt at the end
-knows that the end is not recorded. What a quota refuses is counted alone, as in the auth
-interceptor.
+Parts that have left cannot be taken back. But nothing leaves unrecorded, and a caller that gets no
+receipt at the end knows that the end is not recorded. A refusal by a quota is only counted, as in
+the auth interceptor.
 """
 
 import logging
@@ -140,8 +140,8 @@ class GenerationPipeline:
     def parts(
         self, request: oip.ModelInferRequest, call: Call, streams: bool, full: bool = False
     ) -> Iterator[oip.ModelInferResponse]:
-        """The answer as its parts come, or where it does not stream as one. Who names no
-        `max_tokens` gets, where `full`, as many as the version gives.
+        """The answer as its parts come, or where it does not stream as one. With `full`, a caller
+        that names no `max_tokens` gets as many as the version gives.
 
         Raises: RecordedRefusal; RECORD_FAILED unrecorded, TOKENS_SPENT, QUOTA_UNKNOWN.
         """
@@ -149,7 +149,7 @@ class GenerationPipeline:
         log = line_of_call()
         with self._ended:
             self.running += 1
-        # What an error is to the caller that is no refusal.
+        # The reason for an error that is no refusal.
         reason = Reason.INTERNAL.name
         try:
             try:

@@ -45,7 +45,7 @@ def check_followed(request: oip.ModelInferRequest) -> None:
 
 @dataclass(slots=True)
 class GenerationContext:
-    """What is known of a request so far; each of its entries says whatever there is.
+    """A request's state so far; each of its entries has all that is known.
 
     `streams` says whether parts leave before the end, `full` whether who names no number of tokens
     gets as many as the version gives. `output_tokens` are those that are known: where ids are not
@@ -104,8 +104,8 @@ class GenerationContext:
         return answer_digest(self.prompt_ids, self.ids, bytes(self.text)) if self.has_begun else ""
 
     def read(self, request: oip.ModelInferRequest) -> InferenceParams:
-        """What is asked, apart from prompt and sampling. Raises: PARAMETER_MALFORMED, and as
-        `read_question`.
+        """The request's parameters apart from prompt and sampling. Raises: PARAMETER_MALFORMED, and
+        as `read_question`.
         """
         self.request_id = read_id(request)
         self.parameters = parameters_digest(request)
@@ -194,6 +194,6 @@ def until_left(call: Call, leaving: ExitStack, end: Callable[[], None]) -> None:
 
 
 def internal_error(call: Call, error: Exception) -> SealgateError:
-    """What is no refusal ends an answer all the same, and its end is recorded."""
+    """Any other error ends the answer too, and the end is recorded."""
     _log.error("%s failed: %s", call.method, type(error).__name__, exc_info=error)
     return SealgateError(Reason.INTERNAL, type(error).__name__)

@@ -97,7 +97,7 @@ class InferencePipeline:
         return self.response(pending)
 
     def prepare(self, pending: PendingRequest) -> None:
-        """Steps 1 to 3. What goes wrong is the request's `error`, which `finish` records."""
+        """Steps 1 to 3. An error becomes the request's `error`, which `finish` records."""
         current_request.set(pending.log)
         try:
             self._read(pending)

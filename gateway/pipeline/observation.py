@@ -51,7 +51,7 @@ class Observation:
         requests: Sequence[tuple[list[bytes] | None, InferenceResult]],
         withheld: Sequence[bool],
     ) -> SessionFinding:
-        """What the policy has for a session like that of a caller, who sent these requests in one
+        """The policy's consequences for the session of a caller that sent these requests in one
         burst; `withheld` says which of them are refused for their verdict.
         """
         rows = sum(len(answer.features) for _, answer in requests)
@@ -74,8 +74,8 @@ class Observation:
     def settle(
         self, live: LiveVersion, answers: Sequence[InferenceResult], callers: Sequence[str]
     ) -> None:
-        """What no answer waits for, of requests of one version, each by its caller. An attacker's
-        rows are no evidence of how others have changed, so they are not among them.
+        """Observe drift in answers of one version, each with its caller; no answer waits for that.
+        An attacker's rows are no evidence of how others have changed, so they are not among them.
         """
         if live.ready.detector.screens:
             self._drift.observe_all(live, answers, callers)

@@ -101,7 +101,7 @@ class PendingRequest:
 
     @property
     def subject(self) -> str:
-        """Whom its entry is about."""
+        """The subject of its entry."""
         named = self.params.subject if self.params else ""
         return named or self.call.principal.name
 

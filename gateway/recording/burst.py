@@ -111,8 +111,8 @@ class RecordTemplate:
 
 
 class RecordedGroup:
-    """Entries that were committed together. What their receipts share is made once, when the first
-    is asked for.
+    """Entries that were committed together. The part that their receipts share is made once, when
+    the first is asked for.
     """
 
     __slots__ = ("_height", "_paths", "_sibling", "_tail", "appended")
@@ -191,7 +191,7 @@ class Recordable(Protocol):
 
 
 Recorded: TypeAlias = RecordedAnswer | SealgateError
-"""What became of a record: it is on the disk, or it is not, and why."""
+"""The result of a record: it is on the disk, or it is not, and why."""
 
 
 class _Made(NamedTuple):
@@ -279,8 +279,8 @@ class BurstWriter:
         wanted: Callable[[str], bool],
         found: dict[int, Recorded],
     ) -> dict[int, Opening]:
-        """What opens the entries of those records that are wanted, by their places; `found` says
-        why there is none.
+        """The openings of the wanted records' entries, by their places; `found` says why there is
+        none.
         """
         openings: dict[int, Opening] = {}
         nonces = secrets.token_bytes(NONCE_BYTES * len(records))

@@ -55,6 +55,6 @@ class AuditCallRecorder:
 
 
 def _request_text(request: Message) -> str:
-    """What was asked: canonical JSON, or its digest if it is long."""
+    """The request: canonical JSON, or its digest if it is long."""
     told = canonical.encode(MessageToDict(request, preserving_proto_field_name=True))
     return told.decode() if len(told) <= _LONGEST_REQUEST else sha256(told)

@@ -107,7 +107,7 @@ class Erasure:
         self._indices = log.openings.about(subject, 0, self._size)
 
     def closing(self, start: int = 0) -> PlannedErasure:
-        """What it closes of the entries from `start` on."""
+        """The erasure as it is planned, of the entries from `start` on."""
         entries = len(self._indices) - bisect.bisect_left(self._indices, start)
         return PlannedErasure(entries, self._size, self._subjects.digest(self._subject))
 
@@ -118,7 +118,7 @@ class Erasure:
         2. `tell` has the registry's log tell of the erasure (see `closing`).
         3. The subject's key is destroyed; records about it go on, with another key.
         4. The openings are removed.
-        5. What was removed is purged from the databases' files.
+        5. Removed rows are purged from the databases' files.
 
         Raises SealgateError: RECORD_FAILED, REGISTRY_UNAVAILABLE, ERASURE_UNFINISHED, and as `tell`
         does; it is to be done again then. LOG_INCONSISTENT: a trigger in a database undoes it.

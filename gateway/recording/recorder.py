@@ -32,7 +32,7 @@ class AuditRecord:
     """A finished request in the words of `sealgate.trust.receipts.answer_entry.FIELDS`, and whom it
     is about.
 
-    `method` is the path of the gRPC method. What a request never came to is empty.
+    `method` is the path of the gRPC method. Fields that a request never reached are empty.
     """
 
     subject: str
@@ -282,7 +282,7 @@ def record_of(
     """The audit record of a call that came as far as a params, a version and a policy (`judged_by`,
     a digest), or not so far; `found` is all else that is known.
 
-    It is about the caller where no subject was named. What came to no policy of its own names the
+    It is about the caller where no subject was named. A call that was judged by no policy names the
     one that its version was looked up by, or else the `current` one.
     """
     principal = call.principal.name

@@ -42,7 +42,7 @@ from sealgate.trust.transparency import log_vkey, open_checkpoint
 
 @dataclass(frozen=True, slots=True)
 class GatewayStore:
-    """What lies on disk, opened."""
+    """The gateway's opened databases, logs and keys."""
 
     roots: Mapping[str, PublicKey]
     registry: Registry
@@ -126,7 +126,7 @@ class GatewayStore:
         return {log.origin: log for log in (self.registry.log, self.answers.reader)}
 
     def cose_receipts(self) -> dict[str, CoseReceipts]:
-        """What makes COSE receipts of each log, by origin."""
+        """The makers of COSE receipts of each log, by origin."""
         logs = (self.registry, self.answers)
         return dict(zip(self.logs(), (log.cose_receipts for log in logs), strict=True))
 

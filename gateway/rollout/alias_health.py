@@ -1,8 +1,8 @@
 """Health of each alias: counts over a window of time, held against the policy's limits.
 
-What is counted is what the version does: that it fails a request, how long screening and running it
-takes, what screening finds, and whether it answers as another version does. A caller's mistakes, a
-full queue and a log that cannot be written say nothing of a version.
+It counts the version's own behaviour: failed requests, the time that screening and running take,
+screening's verdicts, and whether it answers as another version does. A caller's mistakes, a full
+queue and a log that cannot be written say nothing of a version.
 """
 
 import threading

@@ -76,7 +76,7 @@ class ShadowComparisons:
         with suppress(queue.Full):
             self._queue.put(None, timeout=RUN_SECONDS)
         self._thread.join(max(0.0, end - time.monotonic()))
-        # What then still waits is left out.
+        # Comparisons that still wait are left out.
         self._stopping.set()
         self._thread.join(1)
 
@@ -162,7 +162,7 @@ class ShadowComparisons:
 
 def agree(configs: Sequence[ModelConfig], one: InferenceResult, other: InferenceResult) -> bool:
     """Whether both answer every row alike, by class or tolerance: scores differ between any two
-    versions. What they decide is in both `configs`: no version is judged by its own alone.
+    versions. Both `configs` say how they decide: no version is judged by its own alone.
     """
     return one.outputs.keys() == other.outputs.keys() and all(
         data.shape == other.outputs[name].shape

@@ -149,7 +149,7 @@ class AutoRollback:
 
 
 class Rollout:
-    """What `InferencePipeline` asks; with two threads of its own."""
+    """The rollout of aliases, as `InferencePipeline` uses it; with two threads of its own."""
 
     def __init__(
         self,
@@ -237,5 +237,5 @@ class Rollout:
 
 
 def _signature(config: ModelConfig) -> tuple[object, ...]:
-    """What a caller relies on."""
+    """The parts of a configuration that a caller relies on."""
     return config.inputs, config.output, config.labels, config.decision.kind

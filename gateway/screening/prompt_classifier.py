@@ -89,7 +89,7 @@ class PromptClassifier:
     def of_answers(
         self, rules: AnswerClassifierRules, until: float, call: Call
     ) -> Callable[[str], bool]:
-        """What says whether the classifier finds its class in a window of a text.
+        """A function that says whether the classifier finds its class in a window of a text.
 
         Raises, at once and when it is asked: VERSION_NOT_LIVE where there is no live classifier of
         texts with that class; and as `Engine.infer`.
@@ -119,7 +119,7 @@ class PromptClassifier:
             )
             logits = answer.outputs[config.output.name]
             leads = logits[:, sought] - np.delete(logits, sought, 1).max(1)
-            # What is no number is no acquittal.
+            # A NaN does not clear a text.
             if not (leads <= margin).all():
                 return True
         return False

@@ -72,8 +72,8 @@ class EventKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SecurityEvent:
-    """What happened, in words that are the gateway's own, but for names of the policy. Events that
-    are equal are told together. `address` is the caller's IP address.
+    """The event, in words of the gateway's own, apart from names of the policy. Events that are
+    equal are told together. `address` is the caller's IP address.
     """
 
     kind: EventKind
@@ -112,7 +112,7 @@ _OF_VERDICT = {
     "suspect": EventKind.SUSPECT_INPUT,
     "adversarial": EventKind.ADVERSARIAL_INPUT,
 }
-# What the engine finds of stored bytes, documents and pointers that were sound when they came.
+# The engine's findings in stored bytes, documents and pointers that were sound when they came.
 _TAMPERING = frozenset(
     {
         Reason.VERSION_ALTERED,

@@ -6,7 +6,7 @@
 - Detection Finding (2004), activity Create: what screening, sessions and verification find, with
   the technique of MITRE ATLAS.
 
-The first of a group is due at once. What follows is counted, and due together when a window has
+The first of a group is due at once. Later ones are counted, and due together when a window has
 passed; a group that nothing was added to by then ends. The groups of a kind are bounded: beyond,
 its events are told without their origin, of which there are as many as reasons. So none is dropped,
 and a flood of one kind, which strangers can cause, takes the origin from no other.
@@ -95,12 +95,13 @@ class EventGroups:
         return is_new
 
     def take(self) -> list[CountedEvent]:
-        """What is due, in the order in which it first happened."""
+        """The events that are due, in the order in which they first happened."""
         now = self._clock()
         taken: list[CountedEvent] = []
         with self._mutex:
             for event, group in list(self._groups.items()):
-                # What is due later than a window was told before the clock was set back.
+                # An event that is due later than a window from now was told before the clock was
+                # set back.
                 if now < group.due <= now + self._window:
                     continue
                 if not group.count:

@@ -1,9 +1,8 @@
 """Tells of security events beside the path of requests, in a file or by syslog over TLS.
 
 A report adds to a count, a thread writes. While the file or server cannot be reached, counts go on
-and are told once it can be; nothing answers later for it, and nothing is refused. What is counted
-when the process is killed is lost here. The answer log has every refusal of a known caller all the
-same.
+and are told once it can be; nothing answers later for it, and nothing is refused. Counts are lost
+when the process is killed. The answer log has every refusal of a known caller all the same.
 
 A file has a JSON object a line. Syslog is RFC 5424, framed and secured as RFC 5425 says. It
 acknowledges nothing: what was sent just before a connection broke may be lost there. `send` notices
@@ -98,7 +97,7 @@ def open_sink(settings: SecurityEventSettings) -> Sink | None:
 
 
 class FileSink:
-    """Appends to a file of its owner's alone. Whoever rotates it renames it: the next line opens
+    """Appends to a file of its owner's alone. Rotate it by renaming it: the next line opens
     another.
     """
 
@@ -247,7 +246,7 @@ class Reporter:
         try:
             self._sink.send([self._line(each) for each in events])
         except Exception as error:
-            # Whatever it was, without its thread nothing would be told any more.
+            # No error may end this thread: without it, no event would be told any more.
             self._groups.put_back(events)
             if not self._failing:
                 _log.error("security events are kept until they can be written: %s", error)

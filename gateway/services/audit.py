@@ -28,7 +28,7 @@ from sealgate.v1.log_pb2_grpc import LogServiceServicer
 _MOST_SEQUENCE = 2**53
 _MOST_VALUES = 8
 _LONGEST_VALUE = 512
-# What one message holds must fit into one, whatever the documents weigh.
+# A message is closed at this size, however large the documents are.
 _MESSAGE_BYTES = 1 << 20
 
 Part = TypeVar("Part")

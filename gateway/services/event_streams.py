@@ -157,7 +157,7 @@ class ChangeWatch:
 
 
 class _Wanted:
-    """What a watcher has asked for."""
+    """The changes that a watcher has asked for."""
 
     def __init__(self, request: registry_pb2.WatchChangesRequest) -> None:
         self._model = check_name(request.model) if request.model else ""
@@ -170,7 +170,7 @@ class _Wanted:
 
 
 class EventStreams:
-    """What can be followed behind this gateway: the registry's changes, and logs by origin."""
+    """The streams of this gateway: the registry's changes, and logs by origin."""
 
     def __init__(self, changes: ChangeWatch, logs: Mapping[str, LogWatch]) -> None:
         self.changes = changes

@@ -75,7 +75,7 @@ class HealthService(health.HealthServicer):
         return _response(True)
 
     def List(self, request: Any, call: Call) -> Any:
-        """What `Check` says of each service, and of `policy`; the same to everybody."""
+        """The result of `Check` for each service and for `policy`; the same for everybody."""
         checked = health_pb2.HealthCheckRequest
         names = [*self._listed, _POLICY]
         return health_pb2.HealthListResponse(

@@ -129,7 +129,9 @@ class InferenceService(GRPCInferenceServiceServicer):
         )
 
     def _counted(self, live: LiveVersion, call: Call) -> oip.ModelStatistics:
-        """What a version has done. Whoever attacks screening learns nothing from it of others."""
+        """The statistics of a version. An attacker of screening learns nothing about other callers
+        from them.
+        """
         found = describe.statistics(live, self._withdrawn(live.digest), self._history(live))
         if not self._is_staff(call):
             found.ClearField("verdicts")

@@ -87,7 +87,7 @@ class LogFollower:
             except SealgateError as refusal:
                 _log.error("following a log: %s", refusal)
             except Exception:
-                # Whatever it was, those who wait would wait for ever without this thread.
+                # No error may end this thread: without it, all followers would wait for ever.
                 _log.exception("following a log")
             with self._condition:
                 self._condition.wait_for(lambda: self._stopped, _RETRY_SECONDS)

@@ -58,5 +58,5 @@ class ForgottenSessions:
                 self._kept.popitem(last=False)
 
     def take(self, name: tuple[str, str]) -> Consequences:
-        """What still follows from a session that comes back. It is no longer kept here."""
+        """The pending consequences for a session that comes back. They are no longer kept here."""
         return self._kept.pop(name, None) or Consequences()

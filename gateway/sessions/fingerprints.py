@@ -14,10 +14,10 @@ A sketch stands beside the hashes: 32 keyed random projections, rounded to a byt
 distances to about an eighth (Johnson and Lindenstrauss). PRADA's test needs distances.
 
 Hashes and sketches do not see a move of every element by a little less than an attack may: it
-leaves no 16 elements as they were, and is as long as the way between honest rows. What tells it
-from these is that no element moves far. So the levels of up to 192 elements are kept too, drawn by
-the key, each rounded down to a fifth of the domain from an offset of its own. The levels of rows
-that differ by a fifth at most in every element differ by one at most; by two fifths in one of those
+leaves no 16 elements as they were, and is as long as the way between honest rows. But no element
+moves far, which tells it from them. So the levels of up to 192 elements are kept too, drawn by the
+key, each rounded down to a fifth of the domain from an offset of its own. The levels of rows that
+differ by a fifth at most in every element differ by one at most; by two fifths in one of those
 drawn, by more. That says something only where elements are measured alike: see `Fingerprinter.of`.
 
 Texts and tokens have min-wise hashes of their pairs of neighbours instead, no sketch and no levels.
@@ -197,7 +197,7 @@ class Fingerprinter:
 
 
 class _Tables:
-    """What the key draws for rows of one width."""
+    """The elements and projections that the key draws for rows of one width."""
 
     def __init__(self, key: bytes, model: bytes, width: int) -> None:
         elements = min(_ELEMENTS, width)

@@ -4,14 +4,14 @@
 
 *Images* (rows that have levels). A row is a near-duplicate of an earlier one, its anchor, if it
 shares a quarter of the hashes, if no level is more than one off, or if few levels differ at all.
-Frames of a camera and rescans are near-duplicates, too, so to be one is no evidence. What leaves
-for it can be the anchor's class (`Finding.anchor`), which tells a search nothing; a near-duplicate
-is never an anchor itself, so nobody walks away from one in small steps. Nor is a row whose answer
-was withheld. A row that was told its class but was not clean is an anchor of such rows alone: else
-its class would leave in the name of a row that screening takes for clean. Where a row's own class
-is another than its anchor's (`Finding.turned`), that is worth an alert. A search is found by rows
-that are new and adversarial: of honest ones, two in five at most may be, since light, noise and
-other scanners make more of them than calibration promises.
+Frames of a camera and rescans are near-duplicates, too, so to be one is no evidence. The answer to
+it can be the anchor's class (`Finding.anchor`), which tells a search nothing; a near-duplicate is
+never an anchor itself, so nobody walks away from one in small steps. Nor is a row whose answer was
+withheld. A row that was told its class but was not clean is an anchor of such rows alone: else its
+class would leave in the name of a row that screening takes for clean. Where a row's own class is
+another than its anchor's (`Finding.turned`), that is worth an alert. A search is found by rows that
+are new and adversarial: of honest ones, two in five at most may be, since light, noise and other
+scanners make more of them than calibration promises.
 
 *Other rows*. Three alarms (`Alarm`) watch:
 

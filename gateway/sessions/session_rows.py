@@ -31,7 +31,7 @@ LONGEST_ROW = 1024
 
 
 class Disclosure(IntEnum):
-    """What a row's caller was told of it: nothing, its class although it was not clean, or its
+    """The answer that a row's caller got: nothing, its class although it was not clean, or its
     class as that of a clean row.
     """
 
@@ -105,7 +105,9 @@ def plain_class(of_version: int) -> int:
 
 
 def version_of(classes: _Classes) -> _Classes:
-    """What is the same for the classes of one version: of one class, or of an array of them."""
+    """A value that is the same for the classes of one version: of one class, or of an array of
+    them.
+    """
     return classes >> _CLASS_BITS
 
 

@@ -69,7 +69,7 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class SessionFinding:
-    """What follows for a burst of a caller's requests: the policy's action, if any; and of each
+    """The consequences for a burst of a caller's requests: the policy's action, if any; and of each
     request, the classes of its rows' anchors, if any. `anchors` is empty where none has one.
     """
 

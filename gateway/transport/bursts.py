@@ -4,8 +4,8 @@ One thread brings each burst. Requests for quick versions are answered on it, to
 others go to other threads, a group for each version. No version takes more than a quarter of these,
 so that a slow model delays no other. Compressed requests do so too, for little may unfold to much;
 and calls whose tokens name unknown keys, for their issuers are asked, and anybody can write one.
-What another process runs is answered as its answers come. Callers share a burst as they share a
-version's queue (`inference.batching.queue`).
+Calls that another process runs are answered as its answers come. Callers share a burst as they
+share a version's queue (`inference.batching.queue`).
 """
 
 import logging
@@ -130,7 +130,9 @@ class BurstServer:
         return served
 
     def _enter(self, served: ServedCall) -> None:
-        """What follows once the caller is known. Raises: of quotas, PARAMETER_MALFORMED."""
+        """Takes the steps that follow once the caller is known. Raises: of quotas,
+        PARAMETER_MALFORMED.
+        """
         served.context.note_caller()
         served.leave = self._interceptor.enter(served.call)
         choose_encoding(served.call)
@@ -194,7 +196,7 @@ class BurstServer:
         served.log.outcome = full.reason.name
         current_request.set(served.log)
         status, beginning = grpc_status(full), name_field(live.config.name)
-        # What `canary` has no room for says nothing of the calls that it is not drawn for.
+        # A full `canary` says nothing about the calls that it is not drawn for.
         is_ordinary = live.alias == DEFAULT_ALIAS and served.context.message.startswith(beginning)
         if is_ordinary and full.retry:
             seconds = min(full.retry * _AGAIN, _LONGEST_AGAIN)

@@ -45,7 +45,7 @@ from sealgate.periodic import PeriodicThread
 from sealgate.trust.policy import Policy, Principal
 
 _SPARED_SECONDS = 1.0
-# What one customer of a provider gets of IPv6 has at least so many addresses.
+# A provider gives each customer an IPv6 network of this prefix length, or a larger one.
 _SUBNET_BITS = 64
 # Connections that may be open beyond `connections` until the next look at them, and the file
 # descriptors that are left to all else.
@@ -77,7 +77,7 @@ T = TypeVar("T", bound=Connection)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What `[limits]` says of connections, of each listener."""
+    """The limits on connections from `[limits]`, for each listener."""
 
     connections: int
     per_address: int

@@ -30,7 +30,7 @@ _METADATA_BYTES = 16 * 1024
 HANDSHAKE_MS = 5_000
 _IDLE_MS = 300_000
 _UNREAD = 2
-# What the native transport adds to a caller's metadata.
+# The names that the native transport adds to a caller's metadata.
 _OWN_METADATA_BYTES = 1024
 # As many as `[listen]` and `[http]` have addresses at most.
 _LISTENERS = 5

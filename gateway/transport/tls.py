@@ -1,10 +1,10 @@
 """The certificates of the gateway's listeners, read again when their files change.
 
 gRPC asks for them at each handshake; so a new connection gets the new ones, and connections that
-stand, with the calls on them, go on. What is read must be whole: a certificate, its key, and the
-callers' authority, where there is one. Otherwise what is served stays, which the log says once for
-each state of the files, and a metric counts. Files that are replaced one after another are not a
-pair in between, and are when the next caller comes.
+stand, with the calls on them, go on. The files must be complete: a certificate, its key, and the
+callers' authority, where there is one. Otherwise the current certificate stays, which the log says
+once for each state of the files, and a metric counts. Files that are replaced one after another are
+not a pair in between, and are when the next caller comes.
 """
 
 import logging
@@ -32,7 +32,9 @@ TAKEN, REFUSED = "taken", "refused"
 
 @dataclass(frozen=True, slots=True)
 class ServedCertificate:
-    """What is served: PEM, and when each certificate expires, of a chain the first of its own."""
+    """The certificate that is served: PEM, and when each certificate expires, of a chain the first
+    of its own.
+    """
 
     key: bytes
     certificate: bytes
@@ -63,7 +65,7 @@ class ServedCertificate:
 
 
 class ServerTls:
-    """What is served now, and how often it was `renewed`: TAKEN or REFUSED. Safe for threads."""
+    """The current certificate, and how often it was `renewed` (TAKEN, REFUSED). Thread-safe."""
 
     def __init__(self, tls: TlsFiles) -> None:
         """Raises: ConfigError where the files cannot be used."""
@@ -80,7 +82,7 @@ class ServerTls:
 
     @property
     def served(self) -> ServedCertificate:
-        """What the next handshake gets."""
+        """The certificate for the next handshake."""
         with self._mutex:
             stamp = self._look()
             if stamp != self._stamp:

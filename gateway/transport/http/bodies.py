@@ -24,8 +24,8 @@ from sealgate.remote.errors import retry_after
 from sealgate.tensors import DATATYPES, DTYPES, Array, Tensor
 from sealgate.trust import fields
 
-# What a text becomes takes up to thirty times its room, so large ones are parsed one at a time;
-# the interpreter lets no two go on at once anyway.
+# A parsed text takes up to thirty times its room, so large ones are parsed one at a time; the
+# interpreter lets no two go on at once anyway.
 _LARGE = 64 * 1024
 # Arrays and objects, which take more than all else while the interpreter makes them; a tensor has
 # few of them for its numbers.
@@ -310,4 +310,4 @@ def _error(refusal: SealgateError, receipt: bytes | None) -> dict[str, Any]:
 
 
 MALFORMED = refused(SealgateError(Reason.MESSAGE_MALFORMED))
-"""What is said of a request that is not HTTP."""
+"""The answer to a request that is not HTTP."""

@@ -1,9 +1,9 @@
 """Chat completions in OpenAI's form: reads requests into the protocol's message, writes answers.
 
-What it takes is listed here, and all else is refused, so that nobody believes in an option that
-nothing follows. What is ours stands in one object, `sealgate`: `receipt`, `alias`, `version`,
-`subject`, `timeout` and `nonce` in the request; the version, the receipts and the seed of tokens
-that are drawn in the answer.
+Accepted members are listed here and all others are refused, so that nobody relies on an option
+without an effect. One object, `sealgate`, holds our own: `receipt`, `alias`, `version`, `subject`,
+`timeout` and `nonce` in the request; the version, the receipts and the seed of tokens that are
+drawn in the answer.
 """
 
 import json
@@ -74,7 +74,7 @@ class Chat:
         return {**self._head("chat.completion", response, choice), "usage": _usage(response)}
 
     def chunks(self, response: oip.ModelInferResponse, *, first: bool) -> Iterator[dict[str, Any]]:
-        """What is streamed for a part of the answer."""
+        """The chunks that are streamed for a part of the answer."""
         delta: dict[str, Any] = {"content": _text(response)}
         if first:
             delta = {"role": "assistant", **delta}
@@ -150,8 +150,8 @@ def _said(value: Any) -> dict[str, Any]:
 
 
 def _write_messages(request: oip.ModelInferRequest, messages: Any) -> None:
-    """In the canonical form, which a receipt's holder can make again. What roles there may be, and
-    in what order, is the model's template's to say.
+    """In the canonical form, which a receipt's holder can make again. The model's template decides
+    which roles there may be, and in what order.
     """
     try:
         plain = [_message(members(_said(message), _MESSAGE, _CALL)) for message in items(messages)]

@@ -6,7 +6,7 @@
 4. The body is read, in bounded time and room, and unpacked where it is compressed.
 5. The same service is asked as by gRPC; what it answers in parts leaves as it comes, and steps 1
    and 3 are taken again before each of them.
-6. Whatever is raised becomes a reason from the fixed list, recorded or counted as by gRPC.
+6. Any error becomes a reason from the fixed list, recorded or counted as by gRPC.
 """
 
 import threading
@@ -78,7 +78,7 @@ class DisconnectWatch:
 
 
 _INFER = "ModelInfer"
-# What may take long, and is ended where its caller has gone.
+# The methods that may take long, and are ended where their caller has gone.
 _ARE_AWAITED = frozenset({_INFER, CHAT})
 
 

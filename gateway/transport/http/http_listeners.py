@@ -30,8 +30,8 @@ class HttpServer:
     """Binds its address at once, and answers between `start` and `stop`.
 
     Each connection holds a thread, so few may be open beyond `connections`. Once they are, the
-    oldest without a known caller gives way to the newest. What else ends connections,
-    `gateway.transport.connections` says.
+    oldest without a known caller gives way to the newest. `gateway.transport.connections` lists the
+    other limits that end connections.
     """
 
     def __init__(self, address: str, tls: HttpTls | None, bounds: Bounds) -> None:
@@ -79,7 +79,7 @@ class HttpServer:
         for connection, thread in left.items():
             thread.join(max(0.0, end - time.monotonic()))
             connection.cut()
-        # Whoever was cut has yet to notice, and to record that.
+        # Threads whose connection was cut have yet to notice, and to record that.
         last = time.monotonic() + _CUT_SECONDS
         for thread in left.values():
             thread.join(max(0.0, last - time.monotonic()))

@@ -3,7 +3,7 @@
 The protocol's binary data extension defines the raw tensors. Requests are read into the protocol's
 message, and its answers are written.
 
-What the message says is looked at where gRPC's requests are; here it is only whether there is one.
+The message's content is checked where gRPC's requests are; here only its form is.
 """
 
 import json

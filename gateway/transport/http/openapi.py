@@ -17,7 +17,7 @@ from gateway.transport.http.schemas import (
     named,
 )
 
-# What each method is for, and what it answers where it is not refused, by status.
+# The purpose of each method, and its answers where it is not refused, by status.
 _MEANING = {
     "ServerLive": "Whether the gateway lives.",
     "ServerReady": "Whether at least one version answers.",

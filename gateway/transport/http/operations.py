@@ -41,7 +41,7 @@ CHAT = "OpenAiChat"
 _SERVICE = "/inference.GRPCInferenceService/"
 _MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 _BINARY = "binary_tensor_data"
-# What the protocol asks for is any 4xx.
+# The protocol asks for any 4xx.
 _UNREADY = 400
 
 
@@ -92,8 +92,8 @@ ROUTES = (
 
 
 def find(verb: str, target: str) -> tuple[Route, Mapping[str, str]] | None:
-    """The route of a request, and the names in its path; None where there is none. Who asks for the
-    head alone (RFC 9110, section 9.3.2) asks for what GET would give.
+    """The route of a request, and the names in its path; None where there is none. HEAD (RFC 9110,
+    section 9.3.2) has the route of GET.
     """
     verb = "GET" if verb == "HEAD" else verb
     for route in ROUTES:
@@ -106,8 +106,8 @@ def find(verb: str, target: str) -> tuple[Route, Mapping[str, str]] | None:
 class RestRequest:
     """A call, the names in its path, its body, and how long the JSON in it is, if that was said.
 
-    Who answers in parts has `out` to send them, after a `check` of the call before each, and
-    `refused` for what the caller hears of an error.
+    A method that answers in parts sends them to `out`, after a `check` of the call before each;
+    `refused` gives the error that the caller gets.
     """
 
     call: Call
@@ -193,7 +193,7 @@ def _chat(service: InferenceService, asked: RestRequest) -> HttpAnswer:
     answers = service.generate(chat.request, asked.call, chat.streams)
     # Closed at once where it is not read to its end: its end is recorded.
     with closing(cast("Generator[oip.ModelInferResponse]", answers)) as parts:
-        # What goes wrong before the first part is an answer of its own.
+        # An error before the first part is an answer of its own.
         first = next(parts)
         if not chat.streams:
             return said(chat.completion(first))
@@ -222,7 +222,7 @@ def _events(
                 yield event(chunk)
         yield DONE
     except Exception as error:
-        # What has left has left, and so has the status.
+        # Sent parts cannot be taken back, nor can the status.
         parts.close()
         yield event(openai_error(*asked.refused(error)))
 

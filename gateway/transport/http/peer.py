@@ -43,7 +43,7 @@ class Peer:
 
     @cached_property
     def properties(self) -> Properties:
-        """What gRPC's `auth_context` has of a certificate, as far as it is looked at."""
+        """The fields of gRPC's `auth_context` for a certificate, as far as they are read."""
         if self._der is None:
             return {}
         return {PEM_PROPERTY: [ssl.DER_cert_to_PEM_cert(self._der).encode()]}
@@ -60,7 +60,8 @@ class Peer:
 
 
 class HttpContext:
-    """What a call needs of gRPC's context: the credentials, whether the caller is still there.
+    """The part of gRPC's context that a call needs: the credentials, whether the caller is still
+    there.
 
     Of the headers, those named `authorization` alone are credentials, and `traceparent` says whose
     span the call's own belongs below; no other is looked at.

@@ -122,7 +122,7 @@ class FrontContext:
         """Says that the caller has left, or that the deadline has passed."""
         self._finish(None)
 
-    # What gRPC's context offers.
+    # The methods of gRPC's context.
 
     def invocation_metadata(self) -> Sequence[tuple[str, Value]]:
         """The same object for calls of a batch whose metadata is the same."""
@@ -195,7 +195,7 @@ class FrontContext:
 
 @lru_cache(_KEPT)
 def certificate_properties(der: bytes | None) -> Mapping[str, Sequence[bytes]]:
-    """What gRPC's `auth_context` has of a certificate, as far as it is looked at."""
+    """The fields of gRPC's `auth_context` for a certificate, as far as they are read."""
     return {} if der is None else {PEM_PROPERTY: [ssl.DER_cert_to_PEM_cert(der).encode()]}
 
 

@@ -138,7 +138,7 @@ class NativeFront:
         self._front.respond(list(replies))
 
     def peer(self, connection: int) -> tuple[str, bytes | None] | None:
-        """Who is at the other end of a connection; None where it has ended."""
+        """The peer of a connection: its address and certificate; None where it has ended."""
         return self._front.peer(connection)
 
     def note_caller(self, connection: int) -> None:
@@ -163,7 +163,7 @@ class NativeFront:
         return len(ending)
 
     def counts(self) -> dict[str, int]:
-        """What the front holds now."""
+        """The numbers of connections and calls that the front holds now."""
         return self._front.counts()
 
     def _listen(self, listen: Listeners) -> None:
@@ -235,7 +235,7 @@ class NativeFront:
 
     @contextmanager
     def _together(self) -> Iterator[None]:
-        """What this thread answers in the block leaves at its end."""
+        """This thread's answers in the block leave at its end."""
         self._held.replies = []
         try:
             yield
@@ -320,7 +320,7 @@ class NativeFront:
 
 
 def _addresses(host: str) -> list[str]:
-    """What a host's name stands for, as the front writes it. Raises: OSError."""
+    """The addresses of a host's name, as the front writes them. Raises: OSError."""
     found = []
     with suppress(UnicodeError):
         for family, _, _, _, place in socket.getaddrinfo(
