@@ -37,9 +37,7 @@ def rows_at_once(x: Array) -> int:
 
 
 def in_parts(x: Array, work: Callable[[slice], Result]) -> list[Result]:
-    """What `work` returns for each part of rows x [n, ...], in order; it is called by several
-    threads.
-    """
+    """The results of `work` for each part of rows x [n, ...], in order; several threads call it."""
     count = rows_at_once(x)
     parts = [slice(at, at + count) for at in range(0, max(len(x), 1), count)]
     return [work(parts[0])] if len(parts) == 1 else list(_pool().map(work, parts))

@@ -39,8 +39,8 @@ SPARSE = "sparse"
 # A sparse attack sets so many places at most, and no more than a tenth of wide rows.
 _MOST_PLACES, _FEWEST_PLACES = 10, 3
 _L2_STEP = 0.25
-# What a mask leaves alone: places within this share of the domain's lowest value; or, at random,
-# that share of all places, drawn from a seed.
+# A mask excludes the places within this share of the domain's lowest value; or, at random, that
+# share of all places, drawn from a seed.
 _BACKGROUND, _LEFT_ALONE, _MASKS = 0.02, 0.5, 18
 NOISE: tuple[float, ...] = (0.05, 0.1, 0.2)
 _NEAR = ("fgsm-0.3", "pgd-0.2", "pgd-0.3")
@@ -120,8 +120,8 @@ class Probe:
         return self.decision.index(self._logits(x))
 
     def shifts(self, x: Rows, generator: np.random.Generator) -> Iterator[tuple[str, Rows]]:
-        """Noise goes as far as any attack of that size: each place moves by it, up or down. What is
-        missing takes its place's mean, as it would where a caller fills it in.
+        """Noise goes as far as any attack of that size: each place moves by it, up or down. A
+        missing value becomes its place's mean, as where a caller fills it in.
         """
         for name, moved in self._shifted(x, generator):
             yield name, moved if self.columns is None else self.columns.changed(x, moved)

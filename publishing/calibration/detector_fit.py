@@ -99,9 +99,10 @@ class RowSubset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitRows:
-    """What a detector is fitted on: the clean fit slice, the same under each benign change, and by
-    its name what each attack turned. `compared`: whether the rows' answers are. `stretch`: by how
-    much less the distance to clean rows weighs. Images may also have been `retaken`.
+    """The rows that a detector is fitted on: the clean fit slice, the same under each benign
+    change, and for each attack, by its name, the rows whose answer it changed. `compared`: whether
+    the rows' answers are. `stretch`: by how much less the distance to clean rows weighs. Images may
+    also have been `retaken`.
     """
 
     clean: RowSubset
@@ -206,7 +207,9 @@ def _levelled(draft: Detector, clean: Floats32) -> Detector:
 
 
 def least_threshold(detector: Detector) -> float:
-    """What the first stage alone lets pass is no alarm, however seldom it lets a row go on."""
+    """The lowest threshold: a row that the first stage clears is no alarm, however few rows it
+    escalates.
+    """
     return -np.inf if detector.first is None else 0.0
 
 
@@ -249,7 +252,9 @@ def calibrate(scores: Floats, shifted: Mapping[str, Floats], least: float = -np.
 
 
 def bounds(n: int) -> tuple[float, float]:
-    """What so many rows are to back: of what is adversarial, and of what is at least suspect."""
+    """The bounds on false alarms that `n` rows support: for `adversarial`, and for `suspect` or
+    worse.
+    """
     return (0.01, 0.05) if n >= MANY_ROWS else (0.05, 0.1)
 
 

@@ -51,10 +51,10 @@ class AnsweringModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServedProber:
-    """What a prober measures, with the answers that leave: those of `served`, INT8. Where they are
-    `compared`, the last feature says where both disagree; with `answers_float32` the reference's
-    leave there, but not where INT8's margin is `least_margin` or more. `border`: whether attacks
-    end with one that turns the INT8 answer alone.
+    """A prober's measurements with the answers that callers get: those of `served`, INT8. Where
+    they are `compared`, the last feature says where both disagree; with `answers_float32` the
+    reference's leave there, but not where INT8's margin is `least_margin` or more. `border`:
+    whether attacks end with one that turns the INT8 answer alone.
     """
 
     prober: BorderProber
@@ -143,7 +143,7 @@ class ServedVectors:
         return self.tapped.weight
 
     def of_rows(self, rows: Array) -> RunOutputs:
-        """What is shown of rows [n, ...]."""
+        """The outputs of a run on rows [n, ...]."""
 
         def work(part: Array) -> tuple[Array, ...]:
             return self.tapped.run(self.form.serving(part))

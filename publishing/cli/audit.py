@@ -149,8 +149,8 @@ def replay(
 
 
 def _verified(receipt: Receipt, policies: Sequence[Policy]) -> VerifiedReceipt:
-    """What a receipt of a request opens that a version ran. Raises: as `verify_receipt`;
-    RECEIPT_MISMATCH.
+    """The fields that a receipt opens, of a request that a version ran. Raises: as
+    `verify_receipt`; RECEIPT_MISMATCH.
     """
     verified = verify_by_history(receipt, policies)
     needed = ("model", "version", "version_digest", "input", "output", "outcome", "verdict", "time")

@@ -82,7 +82,7 @@ def check(
 def _outcome(
     source: SourceFolder, data: Dataset, bounds: Confinement, loss: float, optional: bool
 ) -> tuple[dict[str, Any], VersionReport | None]:
-    """What comes of it, or the reason why nothing does, by the rules of publishing."""
+    """The result of publishing by its rules, or the reason of the refusal."""
     try:
         files, report = _made(source, data, bounds, loss, optional)
     except SealgateError as refusal:

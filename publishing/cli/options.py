@@ -178,7 +178,7 @@ def quantizes(precision: str | None) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a publisher says of a model that has no `model.json`, and of its rows."""
+    """A publisher's description of a model that has no `model.json`, and of its rows."""
 
     said: Mapping[str, Any]
 
@@ -217,7 +217,7 @@ def description_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return described
 
 
-# What options are where nobody gave them.
+# The values of options that were not given.
 _UNSAID = (None, False, "", (), "unnamed", "unstated")
 _NAMES = frozenset(
     {
@@ -292,7 +292,7 @@ trusted_root_option = click.option(
 
 
 def trusted_signers(policy: Policy, trusted_root: Path | None) -> TrustedSigners:
-    """Whose signatures of imported folders count."""
+    """The signers whose signatures of imported folders count."""
     data = [] if trusted_root is None else [read_plain_file(trusted_root)]
     return TrustedSigners(policy.trusted_makers, {sha256(each): each for each in data})
 

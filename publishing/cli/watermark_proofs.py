@@ -146,7 +146,7 @@ def log_proof(
 def prove(ctx: click.Context, model: str, version: int, out: Path, as_json: bool) -> None:
     """Open the key of the mark of MODEL VERSION to an arbiter, with its proof from the log.
 
-    Whoever reads the proof can remove the marks of this model's key: show it to an arbiter alone.
+    A reader of the proof can remove the marks of this model's key: show it to an arbiter alone.
     """
     person = profile(ctx, "publisher")
     with connected(person) as channel:

@@ -210,7 +210,7 @@ def _factors(node: MeasuredNode) -> dict[int, float]:
 def _resized(
     node: MeasuredNode, size: int, result: int, factor: float | None
 ) -> npt.NDArray[np.float32]:
-    """What the operator makes of an axis of this size, [size, result]."""
+    """The operator's matrix for an axis of this size, [size, result]."""
     given = {each.name: helper.get_attribute_value(each) for each in node.proto.attribute}
     for name in ("axes", "keep_aspect_ratio_policy"):
         given.pop(name, None)

@@ -107,7 +107,7 @@ class ColumnMoves:
 
     def slopes(self, e: Emitter, changes: str) -> str:
         """From the changes [n, M] of a value, its slope [n, D] by shares of each column: the least
-        squares through the row itself. What is all but zero is zero.
+        squares through the row itself. A slope near zero becomes zero.
         """
         fit = np.zeros((len(self.shares), self.moves.shape[1]), np.float32)
         fit[np.arange(len(self.shares)), self.columns] = self.shares

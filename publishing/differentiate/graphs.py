@@ -122,7 +122,7 @@ class MeasuredGraph:
         found |= {name: _tensor(*pair) for name, *pair in zip(names, *runs, strict=True)}
         constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
         moving = cls._moving(model, row_input)
-        # What no row reaches is the same in every run.
+        # A value that depends on no row is the same in every run.
         constants |= {
             name: value
             for name, value in zip(names, runs[0], strict=True)

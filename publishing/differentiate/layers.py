@@ -61,7 +61,7 @@ def reference_layers(
 
 
 def _entering(graph: MeasuredGraph) -> list[str]:
-    """What enters products with constant weights, one vector a row, in the graph's order."""
+    """The tensors that constant weights multiply, one vector a row, in the graph's order."""
     found: dict[str, None] = {}
     for node in graph.nodes():
         if node.kind not in _PRODUCTS or node.inputs[1] in graph.moving:

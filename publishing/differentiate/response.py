@@ -145,12 +145,12 @@ def margin_slope(e: Emitter, answer: Answer) -> tuple[str, str]:
 
 
 def marked(e: Emitter, label: str, classes: int) -> str:
-    """What marks the class of `label` [n, 1] in [n, C]."""
+    """A mask [n, C] of the class of `label` [n, 1]."""
     return e.op("Equal", label, e.constant(np.arange(classes, dtype=np.int64)))
 
 
 def attacked_class(e: Emitter, answer: Answer, own: str) -> str:
-    """What marks the class to step away from in [n, C]: the label, or the predicted one."""
+    """A mask [n, C] of the class to step away from: the label, or the predicted one."""
     label = e.op("Unsqueeze", response_contract.LABEL, e.integers(1))
     given = marked(e, label, answer.classes)
     predicted = e.op("And", e.op("Less", label, e.integers(0)), own)

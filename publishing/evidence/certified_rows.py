@@ -129,7 +129,7 @@ class RowBounds:
 
 
 def _last_layer(graph: MeasuredGraph, output: str) -> tuple[str, Floats, Floats]:
-    """What enters the last layer, and its weights and biases; the output itself where no product
+    """The input of the last layer, and its weights and biases; the output itself where no product
     is last.
     """
     by_output = {name: node for node in graph.nodes() for name in node.outputs}

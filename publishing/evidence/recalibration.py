@@ -26,8 +26,8 @@ from publishing.source.dataset import Dataset
 
 def changes(prober: Prober, earlier: Detector, detector: Detector, seen: FitRows) -> dict[str, Any]:
     """The shares of the fit slice's rows that each of both detectors finds something in: of the
-    clean ones, and by attack of those whose answer it turned. What `prober` measures is the new
-    version's, whose mark is another; that changes less than what is looked for.
+    clean ones, and by attack of those whose answer it turned. `prober` measures the new version,
+    whose mark is another; that changes less than the effect that is looked for.
     """
     return {
         "clean": _shares(earlier, detector, prober.measure(seen.clean.rows)[1]),

@@ -37,8 +37,8 @@ _BUILDER = "urn:sealgate:publisher"
 
 @dataclass(frozen=True, slots=True)
 class BuildRecord:
-    """What a version is made of, by the publisher `maker`, from `began` on; `commitment` is that to
-    the watermark key.
+    """The inputs of a version's build by the publisher `maker`, from `began` on; `commitment` is
+    that to the watermark key.
     """
 
     source: SourceFolder
@@ -73,7 +73,7 @@ def build_provenance(making: BuildRecord, manifest: Manifest) -> dict[str, Any]:
 
 
 def materials(source: SourceFolder, data: Dataset) -> Iterator[dict[str, Any]]:
-    """What a version is made of: the source's files, the data, and after a recalibration the
+    """The materials of a version: the source's files, the data, and after a recalibration the
     features that it stands on and the detector that they were measured for.
     """
     files = {CONFIG: source.config.encode(), SERVING: source.serving}

@@ -120,7 +120,7 @@ class BuiltVersion:
 
     @property
     def arithmetic(self) -> str:
-        """What it answers in."""
+        """The arithmetic of its answers."""
         return self.config.arithmetic
 
 
@@ -297,7 +297,7 @@ class Outbox:
         return not self.folder.exists()
 
     def read(self) -> PendingVersion:
-        """What waits. Raises SealgateError(DOCUMENT_MALFORMED)."""
+        """The version that waits for its registration. Raises SealgateError(DOCUMENT_MALFORMED)."""
         data = (self.folder / "about" / _DOCUMENT).read_bytes()
         document = fields.record(canonical.decode(data), _FIELDS, _TYPE)
         manifest = Manifest.decode(document["manifest"].encode())

@@ -139,7 +139,9 @@ def make_files(
 
 
 def alike_in_batches(quantized: bool) -> str:
-    """What `GOLDEN_MISMATCH` would say otherwise: how alike answers are in different batches."""
+    """How alike answers are in different batches; an engine that finds otherwise refuses with
+    `GOLDEN_MISMATCH`.
+    """
     if quantized:
         return "the same to the last bit alone and in a batch"
     return f"the same to {FLOAT32_TOLERANCE:g} alone and in a batch"

@@ -31,8 +31,9 @@ _BATCHING = Batching(max_rows=64, delay_us=300, queue_rows=4096)
 
 
 def decided(kind: str, answers: Answers, tolerance: tuple[float, ...] = ()) -> Decision:
-    """What answers [n, C] of this kind decide. Raises PARAMETER_MALFORMED for a `tolerance` that is
-    not one number for each prediction, and for predictions that are always the same.
+    """The decision that answers [n, C] of this kind make. Raises PARAMETER_MALFORMED for a
+    `tolerance` that is not one number for each prediction, and for predictions that are always the
+    same.
     """
     if tolerance and (kind != NUMBERS or len(tolerance) != answers.shape[1]):
         detail = f"there are {answers.shape[1]} {kind}, and {len(tolerance)} tolerances"
@@ -108,7 +109,7 @@ class NormalForm:
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
-    """What a publisher may say of a ready model; what is empty is taken from the data.
+    """A publisher's description of a ready model; empty fields are taken from the data.
 
     `domain` is one range for all elements of a row. Without it, each column of a table has its own.
     """

@@ -77,7 +77,7 @@ def whole_model(model: bytes, beside: Callable[[str], bytes], confinement: Confi
 
 
 def is_divided(model: bytes) -> bool:
-    """Whether an ONNX file names others. What is no ONNX file does not."""
+    """Whether an ONNX file names others. False for any other file."""
     try:
         check_file("model.onnx", model)
     except SealgateError as refusal:

@@ -168,13 +168,15 @@ def described_inputs(model: onnx.ModelProto) -> bytes:
 
 
 def entering(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """What a caller sends. An initializer of the same name is a weight."""
+    """The inputs that a caller sends. An initializer of the same name is a weight."""
     bound = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in bound]
 
 
 def read_inputs(data: bytes) -> list[tuple[str, str, tuple[int, ...]]]:
-    """What `described_inputs` wrote: name, data type and sizes. Raises DOCUMENT_MALFORMED."""
+    """The inputs that `described_inputs` wrote: name, data type and sizes. Raises
+    DOCUMENT_MALFORMED.
+    """
     found = []
     for item in fields.items(canonical.decode(data)):
         each = fields.record(item, ("name", "datatype", "row"))

@@ -46,7 +46,7 @@ _CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndTo
 _ADDED = 16 << 20
 # A tree's node takes more room in ONNX than in xgboost's own form.
 _GROWTH = 8
-# What a file that is damaged on purpose leads to in libraries that expect none.
+# The errors of libraries that expect no files damaged on purpose.
 _MALFORMED = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError),
     ValueError,
@@ -127,7 +127,7 @@ def convert(request: bytes, send: Callable[[bytes], None]) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """What a library says is wrong, without where in its own code that was found."""
+    """A library's error, without the place in its own code."""
     said = _PLACE.sub("", str(error)).strip().partition("\n")[0]
     return said[:_SHOWN] or type(error).__name__
 
@@ -238,8 +238,8 @@ def import_statement(
 
 
 def _run_of(folder: Path) -> Path | None:
-    """The folder of the run, or of the logged model, that this one is an artifact of. What lies
-    above a model that is in neither is somebody else's.
+    """The folder of the run, or of the logged model, that this one is an artifact of. The folder
+    above any other model is somebody else's.
     """
     inner = folder.resolve()
     for artifacts in (inner.parent, inner):

@@ -220,7 +220,7 @@ def _opened(uri: str) -> _Stored:
 
 
 def _main(uri: str, place: Path) -> dict[str, str]:
-    """What the other process is told: a name, or the reason of a refusal."""
+    """The answer to the other process: a name, or the reason of a refusal."""
     try:
         return {"name": store(_opened(uri), place)}
     except SealgateError as refusal:

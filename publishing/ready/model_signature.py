@@ -26,7 +26,7 @@ from sealgate.trust.policy import ModelSigner, SigstoreIdentity
 from sealgate.trust.statements import oms
 
 SIGNATURES = ("model.sig", "model.sigstore.json")
-# What signers leave out: git's own files, whatever the bundle says that it ignores.
+# Signers may leave out only git's own files, whatever the bundle says that it ignores.
 _IGNORED = (".git/", ".github/")
 _IGNORED_FILES = frozenset({".gitattributes", ".gitignore"})
 _LARGEST = 1 << 24
@@ -36,21 +36,21 @@ _PAYLOAD = "application/vnd.in-toto+json"
 
 @dataclass(frozen=True, slots=True)
 class TrustedSigners:
-    """Whom the policy lists, and the trusted roots at hand, by their digests."""
+    """The signers that the policy lists, and the trusted roots at hand, by their digests."""
 
     listed: Mapping[str, ModelSigner]
     roots: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def verified_signer(files: Mapping[str, bytes], signers: TrustedSigners | None) -> str | None:
-    """What evidence says of the signature of a folder's `files`, by their path: who signed them.
-    None where it is not signed; without `signers`, that nothing was verified.
+    """The evidence on the signature of a folder's `files`, by their path: who signed them. None
+    where they are not signed; without `signers`, it says that nothing was verified.
 
     1. The bundle is one (FORMAT_REFUSED, FILE_TOO_LARGE).
     2. The key that it names is one of `signers` (SIGNER_MISMATCH), and has signed
        (SIGNATURE_INVALID); or the identity, as `verified_statement` says.
-    3. What was signed are the SHA-256 digests of just these files (FORMAT_REFUSED, FILE_SURPLUS,
-       FILE_MISSING, DIGEST_MISMATCH).
+    3. The signed statement has the SHA-256 digests of just these files (FORMAT_REFUSED,
+       FILE_SURPLUS, FILE_MISSING, DIGEST_MISMATCH).
     """
     name = next((each for each in SIGNATURES if each in files), None)
     if name is None:
@@ -133,15 +133,15 @@ def _check_files(listed: Mapping[str, str], files: Mapping[str, bytes]) -> None:
 def verified_statement(
     bundle: bytes, listed: Mapping[str, SigstoreIdentity], roots: Mapping[str, bytes]
 ) -> tuple[str, bytes]:
-    """Whose signature the bundle is, of those listed, and the in-toto statement that was signed.
-    `roots` are the trusted roots at hand, by their digests.
+    """The listed identity that signed the bundle, and the in-toto statement that it signed. `roots`
+    are the trusted roots at hand, by their digests.
 
     1. The certificate names one of the identities, with its issuer (SIGNER_MISMATCH).
     2. The trusted root that is pinned for it is at hand (SIGNER_MISMATCH).
     3. At a time that a log or a time-stamp authority of that root vouches for, the certificate was
        valid by an authority of that root, and is in its certificate log; the signature is the
        certificate's, and in the transparency log (SIGNATURE_INVALID).
-    4. What was signed is an in-toto statement (FORMAT_REFUSED).
+    4. The signed payload is an in-toto statement (FORMAT_REFUSED).
     """
     if not listed:
         detail = "it was signed by a Sigstore identity: the policy lists none (model_signers)"

@@ -1,7 +1,7 @@
 """Prepares a ready ONNX model: from its file and data to the folder that publishing takes.
 
 The file comes from outside, so confined workers parse, run and differentiate it: one brings it into
-normal form, and one makes the response graph of a described model. What they answer is checked as
+normal form, and one makes the response graph of a described model. Their answers are checked as
 every source folder is.
 """
 
@@ -124,7 +124,7 @@ def in_float32(
 
 
 def inputs_of(model: bytes, confinement: Confinement) -> Inputs:
-    """What a ready model takes: name, data type and sizes of each input. Raises as `prepare`."""
+    """The inputs of a ready model: name, data type and sizes of each. Raises as `prepare`."""
     limits, unsafe = confinement.limits, confinement.unsafe
     with process.start(DESCRIBE, model, limits, unsafe=unsafe) as worker:
         found = read_inputs(worker.receive(_HEADER))

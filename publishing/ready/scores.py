@@ -120,19 +120,19 @@ class _Tail:
         self._makers = {name: node for node in graph.node for name in node.output}
 
     def before_softmax(self, output: str) -> str | None:
-        """What enters the softmax [n, C] that the graph ends in."""
+        """The input of the softmax [n, C] that the graph ends in."""
         node = self._behind(output)
         if node is None or node.op_type != "Softmax" or node.domain == ML:
             return None
         return str(node.input[0]) if _axis(node, -1) in (-1, 1) else None
 
     def before_sigmoids(self, output: str) -> str | None:
-        """What enters the sigmoids [n, L] that the graph ends in."""
+        """The input of the sigmoids [n, L] that the graph ends in."""
         node = self._behind(output)
         return None if node is None or node.op_type != "Sigmoid" else str(node.input[0])
 
     def before_sigmoid(self, output: str) -> str | None:
-        """What enters the sigmoid whose p the graph makes (1 - p, p) of, [n, 1]."""
+        """The input [n, 1] of the sigmoid from whose p the graph makes (1 - p, p)."""
         node = self._behind(output)
         if node is None or node.op_type != "Concat" or _axis(node, 0) not in (-1, 1):
             return None
@@ -147,7 +147,9 @@ class _Tail:
         return str(share.input[0])
 
     def _behind(self, name: str) -> onnx.NodeProto | None:
-        """What made a tensor, seen through what changes nothing: probabilities sum up to one."""
+        """The node that made a tensor, past nodes that change nothing, such as a division of
+        probabilities by their sum.
+        """
         node = self._makers.get(name)
         if node is not None and (node.op_type == "Identity" or self._divides_by_one(node)):
             return self._behind(node.input[0])

@@ -45,7 +45,7 @@ class DataSlice:
 
     @property
     def kind(self) -> str:
-        """What rows are answered with, as `inference.model.decisions` calls it."""
+        """The kind of the rows' answers, as `inference.model.decisions` calls it."""
         if self.y.dtype == np.float32:
             return NUMBERS
         return CLASSES if self.y.ndim == 1 else LABELS
@@ -160,7 +160,7 @@ def _divided(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> dict[str, npt.NDArray[
 
 
 def doubt_of(test: DataSlice, accuracy: float) -> str:
-    """What to ask a publisher whose model is right less often than one that always names the
+    """The question to a publisher whose model is right less often than one that always names the
     commonest class; empty for others.
     """
     if test.kind != CLASSES:

@@ -71,7 +71,7 @@ class Origin:
             raise SealgateError(Reason.EVIDENCE_MISMATCH, "the provenance is of other files")
 
     def privacy(self) -> Mapping[str, Any] | None:
-        """What differential privacy the workshop accounted for, if any."""
+        """The differential privacy that the workshop accounted for, if any."""
         definition = _definition(fields.mapping(self.statement["predicate"]))
         inner = definition.get("internalParameters", {})
         if definition.get("buildType") != WORKSHOP or "privacy" not in fields.mapping(inner):
@@ -79,7 +79,7 @@ class Origin:
         return fields.record(inner["privacy"], _PRIVACY)
 
     def facts(self) -> Iterator[tuple[str, str]]:
-        """What a bill of materials says of it, by name: its digest, and the privacy budget."""
+        """Its facts in a bill of materials, by name: its digest, and the privacy budget."""
         yield "sealgate:provenance", sha256(canonical.encode(dict(self.statement)))
         for name, value in (self.privacy() or {}).items():
             yield f"sealgate:privacy:{name}", f"{value:.6g}" if type(value) is float else str(value)

@@ -151,7 +151,7 @@ class _Search:
                 continue
             self._last = host
             if len(self._forms[host][0]) < _MOST_REMOVED * len(reference):
-                # What is so much larger holds several of ours.
+                # A weight that is not so much larger holds no other of ours.
                 del self._left[host]
             if best.kinship >= _SURE_KIN:
                 self._hints.append(best.rows)

@@ -68,8 +68,8 @@ def align(host: Floats, reference: Floats, hints: Sequence[Order] = ()) -> Align
     1. Rows and columns of both are scaled to unit size.
     2. From each start (rows in place, columns in place, columns in an order of `hints`, rows or
        columns by their quantiles), columns and rows are matched in turn until nothing changes.
-    3. The match that correlates best is taken. What was matched is scaled once more, by itself, to
-       the reference's scale: what was added or is gone no longer counts.
+    3. The match that correlates best is taken. The matched part is scaled once more, by itself, to
+       the reference's scale: added and removed parts no longer count.
     """
     # 1.
     wanted, _, _ = scaled(reference)
@@ -129,7 +129,7 @@ def chance_kinship(host: Floats, reference: Floats) -> float:
 
 def _starts(given: Floats, wanted: Floats, hints: Sequence[Order]) -> list[Start]:
     starts: list[Start] = []
-    # What nothing hears, or nothing makes, is none of the reference's.
+    # A row or column of zeros has no counterpart in the reference.
     rows = np.flatnonzero(given.any(axis=(1, 2)))
     columns = np.flatnonzero(given.any(axis=(0, 2)))
     if len(rows) == wanted.shape[0]:

@@ -82,9 +82,9 @@ def read_carriers(model: onnx.ModelProto) -> tuple[CarrierWeight, ...]:
 def read_others(
     model: onnx.ModelProto, known: Sequence[CarrierWeight]
 ) -> tuple[CarrierWeight, ...]:
-    """What could be weights too, of a graph that somebody fused, rewrote or gave other outputs:
-    those that the answer does not depend on, float initializers, as they lie, which no known
-    operator reads, and matrices that several weights make together. Raises: FORMAT_REFUSED.
+    """Other possible weights of a graph that somebody fused, rewrote or gave other outputs: weights
+    that the answer does not depend on, float initializers that no known operator reads, as they are
+    stored, and matrices that several weights make together. Raises: FORMAT_REFUSED.
     """
     names = {carrier.name for carrier in known}
     behind = {name for node in _behind_the_answer(model.graph) for name in node.output}
@@ -160,7 +160,7 @@ def _array(tensor: onnx.TensorProto) -> Array:
 
 
 def _numbers(tensor: onnx.TensorProto) -> Array | None:
-    """What a tensor holds, if it is numbers. Raises: FORMAT_REFUSED for NaN and infinity."""
+    """A tensor's values, if they are numbers. Raises: FORMAT_REFUSED for NaN and infinity."""
     values = _array(tensor)
     if values.dtype.kind not in "fiu" and values.dtype not in _SMALL:
         return None
@@ -232,8 +232,8 @@ class _Graph:
         return replace(found, values=values)
 
     def _integers(self, node: onnx.NodeProto, found: CarrierWeight) -> CarrierWeight:
-        """What an operator on integers reads: by its own scale or, where the product is scaled
-        later, by the one that ONNX Runtime names after the weight.
+        """The weight that an operator on integers reads, scaled by its own scale or, where the
+        product is scaled later, by the one that ONNX Runtime names after the weight.
         """
         place, zero_place = _INTEGER[node.op_type]
         if place is not None:

@@ -52,7 +52,7 @@ _LOG_SEARCH_STAGES = math.log(2)
 
 @dataclass(frozen=True, slots=True)
 class MarkDetection:
-    """What a code reads in some weights."""
+    """A code's detection statistics in some weights."""
 
     z: float
     log10_bound: float
@@ -97,7 +97,7 @@ def pay(z: float, log_price: float) -> float:
 def detection_of(
     paired: Iterable[PairedWeight], code: WatermarkCode, log_price: float
 ) -> MarkDetection:
-    """What `code` reads in weights paired so, after paying for exp(log_price) ways of pairing."""
+    """The detection of `code` in these pairs, corrected for exp(log_price) ways of pairing."""
     sums = sums_of(paired, code)
     word = payloads.codeword(code.payload) if code.payload is not None else None
     z = pay(sums.z(word), log_price)
@@ -109,8 +109,8 @@ def detection_of(
 def detect_named(
     weights: Iterable[tuple[str, Floats]], slots: Sequence[WeightSlot], code: WatermarkCode
 ) -> MarkDetection:
-    """What `code` reads in those of these weights that have the name and shape of a slot; one
-    weight is in memory at a time.
+    """The detection of `code` in the weights that have the name and shape of a slot; one weight is
+    in memory at a time.
     """
     shapes = numbered(slot.shape for slot in slots)
     places = {slot.name: place for slot, place in zip(slots, shapes, strict=True)}
@@ -192,8 +192,8 @@ def weights_of(path: str, data: bytes) -> FileWeights:
 def read_code(
     weights: FileWeights, code: WatermarkCode, slots: Sequence[WeightSlot], tries: int = 1
 ) -> MarkDetection:
-    """What `code` reads in the weights, by the first of the three ways that finds the mark, or the
-    best of them. `tries` is how many codes are tried on this file in all.
+    """The detection of `code` in the weights, by the first of the three ways that finds the mark,
+    or the best of them. `tries` is how many codes are tried on this file in all.
     """
     price = _LOG_STAGES + math.log(tries)
     shapes = [slot.shape for slot in slots]

@@ -136,7 +136,7 @@ class ShardTensors(Sequence[Floats]):
         return file.floating(name)
 
     def stored(self, place: int, values: Floats) -> Floats:
-        """What the file of that tensor keeps of values: it may have fewer bits for each."""
+        """The values as the file of that tensor stores them: it may have fewer bits for each."""
         file, name = self._places[place]
         return file.kept(name, values)
 
@@ -183,7 +183,7 @@ def mark_integers(
 
 
 def _step_sizes(model: onnx.ModelProto, carriers: list[CarrierWeight]) -> list[Floats]:
-    """What one step is worth at each weight: the difference that it makes to what is read."""
+    """The size of one step at each weight: the change that it makes to the weight's value."""
     names = {carrier.name for carrier in carriers}
     read = []
     for value in (0, 1):

@@ -41,8 +41,8 @@ from publishing.watermark.mark_records import WeightSlot
 from sealgate.reasons import Reason, SealgateError
 
 _ROUNDS = 12
-# What falls short is raised by so much more: each bit's amplitude widens the spread that all are
-# read by, and without it every round would leave a little to the next.
+# A bit that falls short is raised by so much more: each bit's amplitude widens the spread that all
+# are read by, and otherwise every round would leave a little to the next.
 _AMPLE = 1.005
 _PIECE = 1 << 16
 # Near zero is below so much of the spread, and many are so many. Of normal weights .08 are.

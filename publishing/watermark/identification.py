@@ -44,7 +44,7 @@ ReadCode = Callable[[WatermarkCode, int], MarkDetection]
 
 @dataclass(frozen=True, slots=True)
 class CopyRecord:
-    """Who received which copy: `parent` is the version's digest, `file` the copy's own."""
+    """A copy and its recipient: `parent` is the version's digest, `file` the copy's own."""
 
     model: str
     recipient: str

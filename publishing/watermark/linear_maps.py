@@ -5,8 +5,8 @@ graph itself, and the graph computes the same. Each tensor is followed as a sum 
 earlier tensors, through operators that are linear in them. Where an operator that is not takes it,
 those matrices are the network's, however they are stored.
 
-Constants are computed by ONNX's reference implementation, of a few operators alone. What is
-computed holds no more numbers than a multiple of those in the file; what needs more is not read.
+Constants are computed by ONNX's reference implementation, of a few operators alone. Computed
+tensors hold no more numbers than a multiple of those in the file; larger ones are not read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ _COMPUTED = frozenset(
         "DequantizeLinear",
     ]
 )
-# What is computed may hold so many numbers for each that the file holds.
+# Computed tensors may hold so many numbers for each that the file holds.
 _GROWTH = 8
 _LEAST_ROOM = 1 << 20
 _AS_IT_IS = frozenset(("Identity", "Cast", "Dropout", "Flatten", "Reshape"))
@@ -44,8 +44,8 @@ _POINT = ((1, 1), (0, 0, 0, 0), 1)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Factor:
-    """What a tensor is multiplied with: a matrix [in, out], a kernel [out, in, h, w] moved as
-    `window` says, or nothing. `merged` is whether several weights made it.
+    """A tensor's factor: a matrix [in, out], a kernel [out, in, h, w] moved as `window` says, or
+    none. `merged` is whether several weights made it.
     """
 
     values: Floats | None = None
@@ -93,7 +93,7 @@ def effective_weights(graph: onnx.GraphProto, least: int) -> Iterator[tuple[str,
 
 
 class _Maps:
-    """What is linear in what, over one graph."""
+    """The tensors of one graph as linear maps of earlier tensors."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self._graph = graph

@@ -43,7 +43,7 @@ class WeightSlot:
 
 @dataclass(frozen=True, slots=True)
 class MarkRecord:
-    """What the publisher keeps of a mark, apart from the key."""
+    """The publisher's record of a mark, apart from the key."""
 
     mark: Mark
     worded: bool
@@ -105,7 +105,7 @@ def write_slots(slots: Iterable[WeightSlot]) -> list[Any]:
 
 
 def read_slots(value: Any) -> tuple[WeightSlot, ...]:
-    """What `write_slots` wrote. Raises SealgateError(DOCUMENT_MALFORMED)."""
+    """The slots that `write_slots` wrote. Raises SealgateError(DOCUMENT_MALFORMED)."""
     return tuple(map(_slot, fields.items(value)))
 
 

@@ -11,9 +11,9 @@ is checked with the log's public key alone. Claims on one file are settled as fo
 4. The disputed file derives from the unmarked one: half of the weights match its own, aligned if
    necessary. A mark of something else, committed to beforehand and written over ours, fails here.
 5. The claim's own mark is not read in the unmarked file.
-6. No mark of another claim that holds so far is read in the unmarked file. Whoever writes over
-   another's mark, or removes their own mark from a marked file and calls the rest the original
-   (Craver et al., IEEE JSAC 16, 1998), shows an original that carries the other's mark.
+6. No mark of another claim that holds so far is read in the unmarked file. A claimant who wrote
+   over another's mark, or who removed their own mark from a marked file and calls the rest the
+   original (Craver et al., IEEE JSAC 16, 1998), shows an original that carries the other's mark.
 7. Of the remaining claims, the earliest entry of the log wins.
 """
 
@@ -55,7 +55,7 @@ _MADE_OF = 0.5
 class OwnershipProof:
     """A mark with its key opened, the log's entry that commits to it, and the proof of that entry.
 
-    Whoever reads it can take the marks of this key out: it is for an arbiter's eyes.
+    A reader of it can remove the marks of this key: it is for an arbiter alone.
     """
 
     mark: Mark
@@ -153,7 +153,7 @@ class _OpenClaim:
 
     @property
     def tables(self) -> list[Floats]:
-        """What the original has beside the marked weights."""
+        """The original's weights beside the marked ones."""
         marked = {slot.name for slot in self.slots}
         return [each.values for each in self.original.ordered if each.name not in marked]
 

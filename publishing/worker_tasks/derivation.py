@@ -49,8 +49,8 @@ def derive(
 
     1. The data, if there is any, is that of the version (DIGEST_MISMATCH); `data_digest` is from
        its bill of materials.
-    2. What the quantizer makes of the float32 model is the INT8 model (DERIVATION_MISMATCH, which
-       names the tensors that differ).
+    2. The quantizer makes the INT8 model from the float32 model (DERIVATION_MISMATCH, which names
+       the tensors that differ).
 
     Raises SealgateError, also: FORMAT_REFUSED, and the reasons of a worker.
     """

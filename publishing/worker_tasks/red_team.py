@@ -58,7 +58,7 @@ FILES = (
 )
 _ROWS, _PLAN = "rows", "plan"
 _LARGEST_REPORT = 64 << 10
-# What a query attack is told: whether the answer is still the victim's own.
+# The answers to a query attack: the victim's own class, or another.
 _SAME, _OTHER = 0, 1
 _CAUTIOUS = 0.1
 
@@ -147,8 +147,8 @@ def _walker(graph: ResponseGraph, config: ModelConfig) -> BorderProber:
 
 @dataclass(frozen=True, slots=True)
 class AttackTarget:
-    """What is attacked by queries: a model, what judges the rows that it is asked, and what can be
-    sent of a table. `relative`: a table's columns have ranges of their own.
+    """A target of query attacks: a model, the judge of the rows that it is asked, and the rows of a
+    table that can be sent. `relative`: a table's columns have ranges of their own.
     """
 
     probe: Prober
@@ -167,7 +167,9 @@ class AttackTarget:
         return bool(self.decision.changed(own, logits)[0]), self.detector.verdict(score).value
 
     def changeable(self, row: Rows) -> Rows:
-        """What an attacker may change of a row [1, ...]: numbers [d], the domain's ends 0 and 1."""
+        """The part of a row [1, ...] that an attacker may change: numbers [d], the domain's ends 0
+        and 1.
+        """
         low, width = self._ends()
         return (((row - low) / width)[:, self._free(row)].ravel()).astype(np.float32)
 
@@ -240,7 +242,9 @@ def _play(judged: AttackTarget, row: Rows, own: Rows, asking: Asking, plan: Atta
 
 
 def _check_numbers(value: Any) -> None:
-    """What a worker says is signed: names and numbers, nothing else. Raises DOCUMENT_MALFORMED."""
+    """Check a worker's report, which is going to be signed: names and numbers, nothing else. Raises
+    DOCUMENT_MALFORMED.
+    """
     if not isinstance(value, dict):
         number(value)
         return

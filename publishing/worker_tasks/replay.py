@@ -34,8 +34,8 @@ _HEADER = 1 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replayed:
-    """What the version answers: `output` is the output's name, `logits` are [n, classes], `score`
-    is that of the worst row.
+    """A version's answer: `output` is the output's name, `logits` are [n, classes], `score` is that
+    of the worst row.
     """
 
     output: str

@@ -128,8 +128,8 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Screened:
-    """What screening is fitted to and measured on: the graphs of a version, whether their answers
-    are `compared`, and its golden answers.
+    """The subject that screening is fitted to and measured on: the graphs of a version, whether
+    their answers are `compared`, and its golden answers.
     """
 
     graph: ResponseGraph
