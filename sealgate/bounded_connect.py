@@ -25,7 +25,7 @@ _looking: dict[tuple[Resolve, str, int | None], "Future[Sequence[Any]]"] = {}
 def look_up(
     host: str, port: int | None, end: float, resolve: Resolve | None = None
 ) -> Sequence[Any]:
-    """What `resolve` (default: `socket.getaddrinfo`) returns by `end` (of `time.monotonic`).
+    """The result of `resolve` (default: `socket.getaddrinfo`), by `end` (of `time.monotonic`).
 
     A look-up that is late goes on in its thread. Calls for the same name meanwhile wait for that
     one, and there are 32 at most, so a silent name server holds few threads.

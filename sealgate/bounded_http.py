@@ -109,7 +109,7 @@ class BoundedServer(ThreadingHTTPServer):
 
 
 class BoundedHandler(BaseHTTPRequestHandler):
-    """Answers one request a connection. Who asks is no news: nothing is logged."""
+    """Answers one request a connection. It logs no requests."""
 
     timeout = SECONDS
     server_version = "sealgate"
@@ -137,7 +137,7 @@ def _break_off(connection: socket.socket) -> None:
 
 @dataclass(frozen=True, slots=True)
 class HttpExchange:
-    """What is asked of whom: `target` is the path with its query; http or https, as `parts` say.
+    """A request to a server: `target` is the path with its query; http or https, as `parts` say.
 
     `context` says whose certificate is believed; all must be over after `seconds`, and of the body
     no more than `largest` bytes and one are read. With `addresses`, it connects to the first of
@@ -158,7 +158,7 @@ class HttpExchange:
         """The status and the body. Raises OSError, http.client.HTTPException, ValueError."""
         end = time.monotonic() + self.seconds
         host, port = self.parts.hostname or "", self.parts.port
-        # What is sent without TLS says so: https without a context has the system's authorities.
+        # Plain HTTP must be asked for: https without a context has the system's authorities.
         context = None
         connection = http.client.HTTPConnection(host, port)
         if self.parts.scheme != "http":

@@ -59,7 +59,7 @@ class _Handler(BoundedHandler):
         if self.path == "/metrics":
             self.send(HTTPStatus.OK, *self.server.numbers(self.headers.get("accept", "")))
         elif self.path == "/healthz":
-            # Whoever answers this lives; what hinders it restarting would not mend.
+            # An answer here shows that the process lives; restarting would not mend other faults.
             self.send(HTTPStatus.OK, b"ok\n", _TEXT)
         elif self.path == "/readyz":
             obstacle = self.server.obstacle()

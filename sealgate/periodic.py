@@ -9,8 +9,8 @@ _log = logging.getLogger(__name__)
 
 class PeriodicThread:
     """Calls `work` every so many seconds between `start` and `stop`, for the first time after the
-    first pause or, with `at_once`, before it. Whatever `work` raises is logged, and the next call
-    comes all the same: a thread that died would guard nothing any more.
+    first pause or, with `at_once`, before it. Errors of `work` are logged, and the next call comes
+    all the same: a thread that died would guard nothing any more.
     """
 
     def __init__(

@@ -58,7 +58,7 @@ class RequestIds:
 
 
 current_request: ContextVar[RequestIds | None] = ContextVar("current_request", default=None)
-"""What this thread works for, if for a request."""
+"""The request that this thread works for, if any."""
 
 
 def configure(settings: LogSettings) -> None:

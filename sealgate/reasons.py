@@ -9,7 +9,7 @@ from enum import Enum, auto, unique
 
 
 class Kind(Enum):
-    """What went wrong, coarsely; one table in the gateway maps it to a gRPC status."""
+    """The kind of an error; one table in the gateway maps it to a gRPC status."""
 
     UNAUTHENTICATED = auto()
     DENIED = auto()

@@ -168,7 +168,7 @@ def _read(
 
 
 class TensorForm(NamedTuple):
-    """What a raw entry is said to hold; it has been checked. The shape has so many `elements`."""
+    """The checked description of a raw entry. The shape has so many `elements`."""
 
     name: str
     datatype: str
@@ -197,7 +197,7 @@ def _finite(name: str, datatype: str, shape: tuple[int, ...], data: Array, raw: 
     span: tuple[float, float] | None = None
     if datatype == "FP32" and raw:
         span = _span_of(raw)
-        # What is not a number compares as false.
+        # A NaN compares as false.
         if not (span[0] > -math.inf and span[1] < math.inf):
             raise SealgateError(Reason.TENSOR_NOT_FINITE)
     elif datatype in _FLOATS and not np.isfinite(data).all():

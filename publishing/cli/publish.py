@@ -53,7 +53,7 @@ _FINAL = frozenset({Kind.INVALID, Kind.NOT_FOUND, Kind.EXISTS})
 
 @dataclass(frozen=True, slots=True)
 class PublishOptions:
-    """A publisher's wishes for a version: how much accuracy its mark may cost, as a share of the
+    """A publisher's options for a version: how much accuracy its mark may cost, as a share of the
     test slice, whether screening may have a first stage, and whether a model with too few weights
     may go without a mark; what a file is said to be, and whether to quantize what model.json
     describes, None being what it says; whether requests are screened; and the file of the trusted

@@ -228,7 +228,7 @@ class AnswerLog:
     def append(self, answers: Sequence[LoggedAnswer]) -> Appended:
         """Record 1 to 256 answers together; on return they are on the disk.
 
-        What was written is read back first, for a trigger in the database may have changed it.
+        The written rows are read back first, for a trigger in the database may have changed them.
 
         Raises SealgateError: RECORD_FAILED or REGISTRY_UNAVAILABLE, and then nothing is recorded;
         LOG_FENCED, LOG_INCONSISTENT.

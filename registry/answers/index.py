@@ -35,7 +35,8 @@ SINCE, UNTIL = "since", "until"
 _CALLER, _UNIQUE = "principal", "request_id"
 _REPEATED = (_CALLER, "model", "outcome")
 INDEXED = frozenset({DAY, SINCE, UNTIL, SUBJECT, _UNIQUE, *_REPEATED})
-"""What can be searched for by index: fields, as far as an entry has them, subject, day and time."""
+"""The names that the index searches by: fields, as far as an entry has them, subject, day and time.
+"""
 _SEGMENT = 2048
 _CACHED = 16384
 _PROBED_AT_ONCE = 500

@@ -36,7 +36,9 @@ from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.receipts.answer_entry import FIELDS, fields_of
 
 SEARCHABLE = frozenset({*FIELDS, DAY, SINCE, UNTIL, SUBJECT})
-"""What a search can name: fields, the day or the bounds of an entry's time, and its subject."""
+"""The names that a search accepts: fields, the day or the bounds of an entry's time, and its
+subject.
+"""
 ANYTHING: Mapping[str, str] = MappingProxyType({})
 """A search that names nothing."""
 

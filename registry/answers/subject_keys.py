@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 _KEY_BYTES = 32
 _CACHED = 4096
-# What is hashed before the key, so that the digest of a key is no salt of an entry.
+# The prefix of the key's digest, so that it is no salt of an entry.
 _DIGEST_PREFIX = b"sealgate/subject-key/v1\n"
 _FOUND_AT_ONCE = 500
 
@@ -72,8 +72,8 @@ class SubjectKeys:
             self.index_keys = _index_keys(connection)
             _add_tags(connection, self.index_keys)
             connection.commit()
-        # On the request path, so the keys of those met lately stay in memory. What was on its way
-        # there when a key was destroyed belongs to an epoch that nobody asks for any more.
+        # On the request path, so the keys of those met lately stay in memory. A key that was being
+        # loaded when it was destroyed belongs to an epoch that nobody asks for any more.
         self.cached = functools.lru_cache(_CACHED)(self._load_or_make)
         self._epoch = 0
         self._destroyed: set[str] = set()

@@ -45,8 +45,8 @@ def prune_leaves(database: Database, size: int) -> int:
     """Remove leaves and openings of the first `size` entries; return how many leaves went.
 
     `size` is that of full tiles, and the log has more entries. A tile's leaves go only if its
-    hashes are theirs: what was altered stays for whoever looks into it. What went is removed from
-    the database's files too. Raises SealgateError: LOG_INCONSISTENT, RECORD_FAILED,
+    hashes are theirs: altered leaves stay, for an investigation. Removed rows are removed from the
+    database's files too. Raises SealgateError: LOG_INCONSISTENT, RECORD_FAILED,
     REGISTRY_UNAVAILABLE, ERASURE_UNFINISHED; ValueError for another size.
     """
     if size % WIDTH or size < 0:

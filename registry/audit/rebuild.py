@@ -41,7 +41,7 @@ Row = RowMapping
 
 @dataclass(slots=True)
 class _Replayed:
-    """What the replayed entries said, as far as later entries need it."""
+    """The state from the replayed entries, as far as later entries need it."""
 
     facts: LoggedFacts = field(default_factory=LoggedFacts)
     versions: set[tuple[str, int]] = field(default_factory=set)

@@ -20,7 +20,7 @@ from sealgate.trust import canonical
 from sealgate.trust.statements import Manifest
 
 MEMORY = 176 << 20
-"""What a worker may take, its libraries included."""
+"""A worker's bound on memory in bytes, its libraries included."""
 MOST_AT_ONCE = 8
 """Versions that are checked or wait for it, of all publishers."""
 _MOST_OF_ONE = 2

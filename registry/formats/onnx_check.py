@@ -243,7 +243,7 @@ def check_onnx(path: str, source: ByteSource, most: int = MOST_FIELDS) -> dict[s
 
 
 class _Findings:
-    """What the fields of a model said."""
+    """The findings from the fields of a model."""
 
     def __init__(self) -> None:
         self.ir_version = 0

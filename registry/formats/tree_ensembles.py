@@ -7,7 +7,7 @@ bounded, in both forms that operators have:
     TreeEnsembleClassifier, -Regressor   nodes by tree and number; `nodes_modes` names the leaves
     TreeEnsemble                         nodes by place; flags say which children are leaves
 
-What else is wrong with a tree, onnxruntime refuses, such as children that do not exist.
+onnxruntime refuses other faults of a tree, such as children that do not exist.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -57,7 +57,7 @@ class TreeDepths:
 
     def visit(self, message: str, number: int, depth: int, value: int | bytes) -> None:
         """See `registry.formats.bounded_bytes.Visitor`."""
-        # What lies within that message, or stands before it, is over.
+        # Nodes within that message, or before it, are complete.
         self._close(depth)
         if message == "GraphProto":
             self._open.append((depth, _Node()))

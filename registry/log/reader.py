@@ -2,9 +2,9 @@
 
 A reader needs no key of the log's and fences nobody; each call sees one state of the database.
 
-COSE receipts are signed when somebody asks. What the log's key signs there follows from the log
-alone, byte for byte: the root of its tree, and entries that are in it. A signed root serves every
-entry under it, so asking again for the same entries signs nothing again.
+COSE receipts are signed when somebody asks. The log's key signs only bytes that follow from the log
+alone: the root of its tree, and entries that are in it. A signed root serves every entry under it,
+so asking again for the same entries signs nothing again.
 """
 
 import threading

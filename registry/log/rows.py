@@ -95,8 +95,8 @@ def log_tables(metadata: MetaData) -> LogTables:
 ANSWERS_METADATA = MetaData(naming_convention=CONSTRAINT_NAMES)
 ANSWERS = log_tables(ANSWERS_METADATA)
 
-# What an answer's leaf commits to, encrypted under a key of its subject; see `encryption`. Kept
-# apart from the leaves, which hold commitments alone.
+# The openings of an answer's commitments, encrypted under a key of its subject; see `encryption`.
+# Kept apart from the leaves, which hold commitments alone.
 OPENINGS = Table(
     "log_sealed_openings",
     ANSWERS_METADATA,
@@ -286,8 +286,8 @@ class CheckpointMemory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What an append wrote: the index of its first leaf, the tree's size after it, and the signed
-    checkpoint (a C2SP note).
+    """The result of an append: the index of its first leaf, the tree's size after it, and the
+    signed checkpoint (a C2SP note).
     """
 
     first: int

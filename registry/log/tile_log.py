@@ -72,7 +72,7 @@ class TileLog:
         self._halted = ""
         self._memory = memory
         self._statements = AppendStatements(tables)
-        # What signed before a hand-over, which is not told yet.
+        # The signer before a hand-over that no anchor has told yet.
         self._before: CheckpointSigner | None = None
         self._use_signer()
 

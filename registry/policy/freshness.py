@@ -48,8 +48,8 @@ class SignedFreshness:
 
 @dataclass(frozen=True, slots=True)
 class LiveState:
-    """What a statement says: each alias's newest pointer, what was revoked, and which proposals
-    were rejected since their alias moved.
+    """The content of a statement: each alias's newest pointer, the revocations, and the proposals
+    that were rejected since their alias moved.
     """
 
     pointers: Pointers

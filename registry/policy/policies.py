@@ -138,8 +138,8 @@ class Policies:
         2. The chain has the etag, if one is given (ETAG_STALE).
         3. It follows from the pinned root keys, or from the newest policy (reasons of
            `open_policy` and `next_policy`).
-        4. What it says stands, though the key is withdrawn, was in the log before the place that
-           it names (POLICY_INVALID).
+        4. Statements that it keeps valid although their key is withdrawn were in the log before the
+           place that it names (POLICY_INVALID).
         5. It names this registry's log and its key, or the next one with the present one among the
            former, and gives the freshness key or the next one the role `freshness`
            (POLICY_INVALID): a registry could not go on under another one.

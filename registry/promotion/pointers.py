@@ -94,8 +94,8 @@ class Pointers:
         """Move an alias back to a version that it pointed at before, on one signature.
 
         1. to 3. As in `promote`; a principal of the role `rollback` may sign too.
-        4. What it returns to is a promotion of this alias, and not what is live already; for who is
-           no admin, it is what `previous` finds (ROLLBACK_TARGET).
+        4. It returns to a promotion of this alias that is not live already; for a principal that is
+           no admin, to the one that `previous` finds (ROLLBACK_TARGET).
         5. The pointer follows from that (reasons of `verify_pointer`), and the version is screened
            or exempt (SCREENING_REQUIRED).
         """
@@ -346,5 +346,5 @@ def pointer_record(row: RowMapping) -> PointerRecord:
 
 @lru_cache(_KEPT_REASONS)
 def _reason(bundle: bytes) -> str:
-    """What was said of a move. To read a bundle takes longer than to find it."""
+    """The stated reason of a move. To read a bundle takes longer than to find it."""
     return Pointer.decode(PointerBundle.decode(bundle).pointer.payload).reason

@@ -17,7 +17,7 @@ CONFINED, DATA, REFUSAL, END = b"C", b"D", b"R", b"E"
 _HEAD = struct.Struct(">cQ")
 _LONGEST_REFUSAL = _LONGEST_CONFINED = 4096
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
-# What running a model or checking its files can come to; a worker has no say on anything else.
+# The reasons that running a model or checking its files can end with; a worker may name no others.
 _REASONS = {
     reason.name: reason
     for reason in (

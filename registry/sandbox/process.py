@@ -83,7 +83,7 @@ class Worker:
 
     def _ended(self) -> SealgateError:
         """Why it ended before its work did."""
-        # What closed its output may still be running.
+        # A process that closed its output may still be running.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_END)
         if self._watch.exceeded:
@@ -243,7 +243,7 @@ def _threads(pid: int) -> int:
 def _size(folder: Path, depth: int = 0) -> float:
     """Bytes that what lies beneath `folder` takes on disk, a block at least for each entry.
 
-    What vanishes meanwhile does not count. Folders within folders that no library makes are
+    Files that vanish meanwhile do not count. Folders within folders that no library makes are
     without measure.
     """
     if depth > _DEEPEST:

@@ -33,7 +33,7 @@ OPEN_TREE = (428, 428)
 MOVE_MOUNT = (429, 429)
 MOUNT_SETATTR = (442, 442)
 
-# What nobody who computes needs: whoever tries is ended at once.
+# Calls that no computation needs: a process that tries one is ended at once.
 FATAL: Mapping[str, tuple[int | None, int | None]] = {
     # the network, and other processes' sockets
     "socket": (41, 198),
@@ -127,7 +127,7 @@ FATAL: Mapping[str, tuple[int | None, int | None]] = {
     "syslog": (103, 116),
 }
 
-# What libraries may try without harm, and must do without: the error it gives them.
+# Calls that libraries may try without harm, and must do without, with the error that each gives.
 REFUSED: Mapping[str, tuple[int | None, int | None, int]] = {
     # Answered as by a kernel without it, libc makes its threads by clone, whose flags can be read.
     "clone3": (435, 435, errno.ENOSYS),
@@ -231,8 +231,8 @@ def program(here: Machine, pid: int) -> bytes:
     1. Calls of another architecture, or of x32, end the process.
     2. A clone that makes no thread ends it; so does a signal to another process.
     3. Its own limits can be read, and none set.
-    4. What is in `FATAL` ends it; what is in `REFUSED` or is newer than
-       `NEWEST` fails. The rest goes on.
+    4. A call in `FATAL` ends it; a call in `REFUSED` or newer than `NEWEST` fails. The rest goes
+       on.
     """
     column = here.column
     # 1.

@@ -69,7 +69,7 @@ class LoggedAnchor:
 
 @dataclass(frozen=True, slots=True)
 class LoggedErasure:
-    """An erasure from the answer log `origin`. What early releases did not record is None."""
+    """An erasure from the answer log `origin`. Fields that early releases lacked are None."""
 
     origin: str
     entries: int | None

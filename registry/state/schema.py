@@ -184,7 +184,7 @@ API_KEY_REVOCATIONS = _state(
     _text("reason"),
 )
 
-# What an engine in a process of its own says that it ran: each instance's statements, in order.
+# The signed run counts of engines in processes of their own: each instance's statements, in order.
 ENGINE_COUNTS = _state(
     "engine_counts",
     _text("instance", key=True),
@@ -193,7 +193,7 @@ ENGINE_COUNTS = _state(
     _bytes("envelope"),
 )
 
-# What a collector was about to remove from the artifact store: digests, one a line.
+# The files that a collector was about to remove from the artifact store: digests, one a line.
 COLLECTIONS = _state(
     "collections",
     _number("number", key=True),
@@ -222,7 +222,7 @@ PRUNINGS = _state(
     Column("closed", Count),
 )
 
-# What second persons allowed, once it was used: the statement's digest, and all of it.
+# The allowances of second persons that were used: the statement's digest, and all of it.
 ALLOWANCES = _state(
     "allowances",
     _text("digest", key=True),

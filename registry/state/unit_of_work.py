@@ -103,7 +103,7 @@ class UnitOfWork:
         self._afterwards: list[Callable[[], None]] = []
 
     def logged(self) -> LoggedFacts:
-        """What the log records, up to the beginning of this change. Raises LOG_INCONSISTENT."""
+        """The log's records up to the beginning of this change. Raises LOG_INCONSISTENT."""
         with self._logged.lock:
             return self._logged.advance(self.connection, self._log.seen)
 
@@ -209,9 +209,7 @@ class Ledger:
             yield UnitOfWork(connection, self.log, self._logged, principal, self.clock(), once)
 
     def logged(self) -> LoggedFacts:
-        """What the log records by now. Raises SealgateError: LOG_INCONSISTENT,
-        REGISTRY_UNAVAILABLE.
-        """
+        """The log's records now. Raises SealgateError: LOG_INCONSISTENT, REGISTRY_UNAVAILABLE."""
         with self._logged.lock:
             seen = self.log.seen
             with self.view() as connection:

@@ -2,7 +2,7 @@
 
 No name is ever made from one that a caller gave: a digest is checked for its form first, and only
 its hexadecimal digits reach the file system. A file appears under its name only when it is whole
-and on the disk. What is read is hashed again, so the bytes that were checked are the bytes that are
+and on the disk. Every read is hashed again, so the bytes that were checked are the bytes that are
 used.
 """
 
@@ -29,8 +29,8 @@ SYNC_BYTES = 4 << 20
 answer can be recorded.
 """
 KEPT_FREE = 256 << 20
-"""Bytes of their disk that uploads leave free, for what is recorded there. Whoever may upload could
-otherwise end all answers and revocations, for what cannot be recorded does not happen.
+"""Bytes of their disk that uploads leave free, for what is recorded there. Otherwise a publisher
+could end all answers and revocations by uploads, for nothing happens that cannot be recorded.
 """
 _BLOCK = 1 << 20
 _GROUP = re.compile(r"[0-9a-f]{2}")

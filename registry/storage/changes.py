@@ -74,7 +74,7 @@ class FileChanges:
 
     def __init__(self, database: Path) -> None:
         self._files = database, Path(f"{database}-wal")
-        # Whoever waits may close this while another wakes it: the number is then another file's.
+        # A waiting thread may close this while another wakes it: the number is then another file's.
         self._closing, self._closed = threading.Lock(), False
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._inotify = self._libc.inotify_init1(_NONBLOCK | _CLOEXEC)

@@ -168,7 +168,9 @@ class Database:
                 raise SealgateError(Reason.ERASURE_UNFINISHED, "others read the write-ahead log")
 
     def checkpointer(self) -> Checkpointer | None:
-        """What copies the write-ahead log beside commits; PostgreSQL does that by itself."""
+        """The thread that copies the write-ahead log beside commits; PostgreSQL does that by
+        itself.
+        """
         path = self.engine.url.database
         return None if self._postgres or not path else Checkpointer(path)
 

@@ -184,7 +184,7 @@ class Listener:
             self._connect()
             if self._connection is None:
                 time.sleep(min(seconds, POLL_SECONDS))
-            # What happened before it listened was told to nobody.
+            # No notice came of changes before it listened.
             return True
         try:
             heard = list(self._connection.notifies(timeout=seconds, stop_after=1))

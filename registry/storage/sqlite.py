@@ -46,7 +46,7 @@ _TRIES = 8
 def new_engine(url: URL, busy_ms: int) -> Engine:
     """An engine over the file of `url`, which is made where there is none."""
     _create_private(url)
-    # Whoever finds all connections taken waits no longer than a writer does for another one.
+    # A wait for a free connection is no longer than a writer's wait for another one.
     engine = create_engine(url, poolclass=QueuePool, pool_timeout=busy_ms / 1000)
 
     @event.listens_for(engine, "connect")

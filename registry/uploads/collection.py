@@ -56,9 +56,9 @@ class Collector:
     def collect(self, before: datetime, *, dry_run: bool) -> CollectionResult:
         """Remove every file that no version names and that was last put before that moment.
 
-        1. What nobody names is listed.
+        1. The files that no version names are listed.
         2. The list gets its entry in the log, unless there is nothing on it.
-        3. What nobody has come to name since is removed.
+        3. Those that no version has come to name since are removed.
 
         Raises SealgateError: REGISTRY_UNAVAILABLE, DOCUMENT_MALFORMED for a version whose manifest
         cannot be read, LOG_INCONSISTENT, RECORD_FAILED; nothing is removed after that.

@@ -98,7 +98,7 @@ class Spool:
         """Return the description of an upload. Raises SealgateError(UPLOAD_UNKNOWN)."""
         with refusing(name):
             data = read_regular_file(self._folder / name / _DOCUMENT)
-        # What an earlier release opened has no id.
+        # An upload that an earlier release opened has no id.
         found = {"request_id": "", **fields.mapping(canonical.decode(data))}
         document = fields.record(found, _FIELDS, _TYPE)
         return OpenedUpload(

@@ -74,7 +74,7 @@ ANCHORED = "answers.anchored"
 PRUNED = "log.pruned"
 ACCEPTED = "policy.accepted"
 ERASED = "subject.erased"
-# What a leaf must contain before it is read as a whole.
+# The texts of which a leaf must contain one before it is read as a whole.
 _MARKS = tuple(f'"event":"{name}"'.encode() for name in (ANCHORED, PRUNED, ACCEPTED, ERASED))
 
 _LONGEST_NOTE = 1 << 14

@@ -33,7 +33,9 @@ class AffectedEntry:
 
 @dataclass(slots=True)
 class BlastRadius:
-    """What depends on a key, version or threshold. `logs` are answer logs with every entry."""
+    """The entries and documents that depend on a key, version or threshold. `logs` are answer logs
+    with every entry.
+    """
 
     found: list[AffectedEntry] = field(default_factory=list)
     digests: set[str] = field(default_factory=set)

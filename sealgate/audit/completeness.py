@@ -48,8 +48,9 @@ class RecordedCounts:
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
-    """What was found of a version: at the statement `time` that shows most, how many requests
-    engines had `counted` and how many were `recorded`; `missing` and `in_doubt` are as above.
+    """The completeness of a version's record: at the statement `time` that shows most, how many
+    requests engines had `counted` and how many were `recorded`; `missing` and `in_doubt` are as
+    above.
     """
 
     digest: str

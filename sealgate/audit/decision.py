@@ -39,7 +39,7 @@ from sealgate.trust.transparency import Checkpoint
 _ANSWERED = "answered"
 # Between the two entries lie those of requests that ended at the same moment.
 _BEFORE = 4096
-# What a verdict that a version exempts from blocking may still lead to.
+# The consequences that a verdict may still have where a version is exempt from blocking.
 _REACHED = frozenset((LABELS, BY_ALLOWANCE))
 _SAME = ("time", "principal", "model", "version_digest", "input")
 
@@ -88,7 +88,7 @@ def _answered(
     beside: Callable[[], Mapping[str, str]],
     excerpt: Callable[[str], LogExcerpt],
 ) -> Iterator[str]:
-    """What a verdict led to for an answer about rows."""
+    """The consequences of a verdict for an answer about rows."""
     verdict, caller = opened["verdict"], opened["principal"]
     roles = policy.principal(caller).roles
     screen = policy.screen(opened["model"])
@@ -171,8 +171,8 @@ HOLDS = "holds"
 
 @dataclass(frozen=True, slots=True)
 class DecisionStep:
-    """What one step found: `found` is HOLDS, or a reason with its detail; where `waits`, the step
-    may hold later.
+    """The result of one step: `found` is HOLDS, or a reason with its detail; where `waits`, the
+    step may hold later.
     """
 
     step: str
@@ -207,8 +207,8 @@ class Examination:
     def findings(self, reader: Reader) -> Iterator[DecisionStep]:
         """The steps, in order:
 
-        1. The receipt is that of an entry of an answer log (reasons of `verify_receipt`). What was
-           asked, and what an answer was computed with, is told where its format says so.
+        1. The receipt is that of an entry of an answer log (reasons of `verify_receipt`). The
+           request, and the arithmetic of the answer, are shown where its format has them.
         2. The policy that it names is of the chain and was in its time.
         3. The version is registered in the registry's log; its manifest names each file.
         4. The publisher's key has signed these files.
@@ -220,8 +220,8 @@ class Examination:
         8. The pointer was the newest when the answer was given, or was so within the policy's
            freshness and grace.
         9. The version had not been revoked.
-        10. What screening found led to what left, by the policy, or with a second person's word
-            (reasons of `screening_outcome`).
+        10. The policy, or a second person's allowance, lets screening's verdict lead to the answer
+            that left (reasons of `screening_outcome`).
 
         11. An anchor in the registry's log covers the entry (reasons of `find_anchor`).
 

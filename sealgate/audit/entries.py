@@ -19,7 +19,7 @@ from sealgate.trust.statements.covering import revocation_names
 from sealgate.trust.transparency import Checkpoint, merkle
 
 TYPE = "sealgate/entry/v1"
-# What the entries that are looked into here tell of their rows (registry/state/events.py).
+# The fields of the entries that are read here (registry/state/events.py).
 _BODIES = {
     "policy.accepted": ("digest", "envelope"),
     "version.registered": ("digest", "manifest", "signature", "evidence", "commitment"),

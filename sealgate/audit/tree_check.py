@@ -184,7 +184,9 @@ class StampAuthority:
 
 @dataclass(frozen=True, slots=True)
 class CheckedStamps:
-    """What the stamps of a log claim; how many entries the newest is of, and its time in text."""
+    """The claims in the time stamps of a log; how many entries the newest is of, and its time in
+    text.
+    """
 
     claims: tuple[Claim, ...] = ()
     size: int = 0
@@ -237,12 +239,13 @@ def kept_stamps(logs: LogServiceStub, origin: str) -> list[Timestamp]:
 class LogFinding:
     """A log whose every entry was hashed again and led to the signed root.
 
-    Of the entries before `first`, which were pruned, only the hashes that the log keeps were. What
-    `witnesses` have cosigned was of `witnessed` entries, and is extended; those `without` have not
-    cosigned it. It extends `anchors` anchors in the registry's log, the newest of `anchored`
-    entries. `whole` says whether the kept hashes above the leaves were compared too. Entries before
-    `known` were verified earlier, and only their hashes were read. `note` is the checkpoint as it
-    was signed. It extends `stamps` time stamps, the newest of `stamped` entries at `stamped_time`.
+    Of the entries before `first`, which were pruned, only the hashes that the log keeps were.
+    `witnesses` have cosigned a checkpoint of `witnessed` entries, which the log extends; those
+    `without` have cosigned none. It extends `anchors` anchors in the registry's log, the newest of
+    `anchored` entries. `whole` says whether the kept hashes above the leaves were compared too.
+    Entries before `known` were verified earlier, and only their hashes were read. `note` is the
+    checkpoint as it was signed. It extends `stamps` time stamps, the newest of `stamped` entries at
+    `stamped_time`.
     """
 
     origin: str
@@ -270,7 +273,7 @@ class LogFinding:
         anchors: Sequence[Claim],
         stamps: CheckedStamps,
     ) -> "LogFinding":
-        """What signed claims of a log, each checked, come to."""
+        """Joins the checked claims of a log into one finding."""
         return cls(
             origin=checkpoint.origin,
             size=checkpoint.size,

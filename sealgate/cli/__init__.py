@@ -3,5 +3,5 @@
 import os
 
 # gRPC's core writes lines of its own to stderr, such as about handshakes that fail; it asks for
-# this when it is loaded. What matters of a call, its caller is told or our own log says.
+# this when it is loaded. The caller or our own log is told of any error of a call.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

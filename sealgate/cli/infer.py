@@ -194,7 +194,7 @@ def infer(
 
 
 def _labels(client: Client, model: str, version: int | None) -> dict[int, str]:
-    """What the gateway says that the classes are called: no receipt proves it. Empty where it says
+    """The classes' labels by the gateway's word: no receipt proves them. Empty where it says
     nothing, or where the caller may not ask for this version's metadata.
     """
     try:

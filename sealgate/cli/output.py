@@ -21,7 +21,7 @@ from sealgate.remote import facts_of, reason_name_of, reason_of
 from sealgate.settings import ConfigError
 from sealgate.trust.receipts.answer_entry import NONE
 
-# Whatever reads a pipe takes a row a line, however long.
+# The reader of a pipe takes a row a line, however long.
 _PIPE_WIDTH = 10_000
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
@@ -71,7 +71,7 @@ def ask_hidden(text: str, *, twice: bool = False) -> str:
     """
     try:
         with warnings.catch_warnings():
-            # What getpass warns of is that it would show what is typed.
+            # getpass warns where it would show the typed text.
             warnings.simplefilter("error", getpass.GetPassWarning)
             asked = click.prompt(text, hide_input=True, confirmation_prompt=twice, err=True)
     except getpass.GetPassWarning:
@@ -145,8 +145,8 @@ _HINTS = {
 
 class HelpfulGroup(click.Group):
     """Turns refusals, of our own checks and of the gateway's, into errors with a reason, and wrong
-    configurations into errors that say what to change. What is nested too deep or too large to be
-    read is an error, too.
+    configurations into errors that say what to change. Documents that are too deep or too large to
+    be read are errors, too.
     """
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -285,7 +285,7 @@ def _authority(ctx: click.Context) -> CertificateAuthority:
 
 
 def _shared_settings(ctx: click.Context) -> dict[str, Any]:
-    """What everyone's profile says, as the admin's does."""
+    """The settings that all profiles share, from the admin's."""
     path = state_folder(ctx) / "people" / "admin" / "profile.toml"
     settings = tomllib.loads(path.read_text())
     return {name: settings[name] for name in _SHARED}

@@ -76,7 +76,7 @@ def verify(
 
 
 def _cose_proof(policy: Policy, origin: str) -> str:
-    """What a COSE signature that verifies comes to: it is never by a log's ML-DSA key."""
+    """The result for a COSE signature that verifies: it is never by a log's ML-DSA key."""
     beside = policy.ml_dsa is not None and origin in policy.ml_dsa.keys
     return "holds, by the log's Ed25519 key alone" if beside else "holds"
 

@@ -22,7 +22,7 @@ TYPE = "sealgate/witness/v1"
 
 @dataclass(frozen=True, slots=True)
 class ClientMemory:
-    """What the client remembers: `notes` are signed checkpoints by the origin of their log.
+    """The client's memory: `notes` are signed checkpoints by the origin of their log.
 
     Raises SealgateError(DOCUMENT_MALFORMED).
     """

@@ -49,7 +49,7 @@ from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 # A withdrawn log key is noticed after this time at the latest.
 _POLICY_SECONDS = 300.0
 _NONCE_BYTES = 16
-# What a newer policy may put right.
+# The reasons that a newer policy may remove.
 _OUTDATED = frozenset(
     {
         Reason.LOG_UNKNOWN,
@@ -206,7 +206,7 @@ class Exchange:
         refusal = refusal_of(error)
         data = receipt_in(error)
         if data is not None:
-            # What the gateway had not come to when it refused is empty.
+            # Fields that the gateway had not reached when it refused are empty.
             values = {
                 "outcome": (refusal.reason.name,),
                 "model": (attempt.request.model_name, ""),

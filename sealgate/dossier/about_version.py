@@ -11,12 +11,12 @@ Sentences = Iterator[str | None]
 
 
 def model_card(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
-    """What the model is, by its bill of materials."""
+    """The model's card, from its bill of materials."""
     return _about(record, "mlbom", "a model card", _card)
 
 
 def intended_use(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
-    """What it is for, in its publisher's words."""
+    """Its intended use, in its publisher's words."""
     return _about(record, "mlbom", "an intended use", _uses)
 
 
@@ -31,7 +31,7 @@ def development(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
 
 
 def evaluation(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
-    """What was measured when it was published."""
+    """The measurements from its publication."""
     yield from _about(record, "mlbom", "performance", _metrics)
     yield from _about(record, "golden-run", "reproducible answers", _golden)
 
@@ -42,7 +42,7 @@ def screening(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
 
 
 def red_team(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
-    """What others than the publisher attacked it with."""
+    """The attacks by others than the publisher."""
     found = record.attached_of(EvidenceRules.RED_TEAM)
     for said in found:
         item = said.statement
@@ -61,7 +61,7 @@ def watermark(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
 
 
 def supply_chain(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
-    """What it is made of, and in which formats."""
+    """Its materials and their formats."""
     yield from _about(record, "mlbom", "a bill of materials", _parts)
     yield from _about(record, "format-scan", "a scan of formats", _formats)
 

@@ -99,7 +99,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Dossier:
-    """What was claimed of `model` at `time`, from the first `size` entries of the registry's log
+    """The claims about `model` at `time`, from the first `size` entries of the registry's log
     `log`. `version` is the one that is described, 0 if there is none.
     """
 

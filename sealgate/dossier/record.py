@@ -322,7 +322,7 @@ def _place(statement: Proposal | Pointer) -> str:
 
 
 def _check(entry: ProvedEntry, holds: object) -> None:
-    """Who runs a log can let an entry name a document that somebody signed about something else.
+    """A log's operator can let an entry name a document that somebody signed about something else.
 
     Raises SealgateError(LOG_INCONSISTENT).
     """

@@ -85,7 +85,7 @@ def versions(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
 
 
 def approvals(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
-    """Who proposed and approved what is live, with which meaning, and what the policy asks for."""
+    """The proposal and approvals of the live version, their meaning, and the policy's demands."""
     for alias in sorted(record.policy.rules.approvals):
         live = record.live(alias)
         if live is None:
@@ -117,7 +117,7 @@ def approvals(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
 
 
 def changes(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
-    """What changed over the model's life, in the log's order."""
+    """The changes over the model's life, in the log's order."""
     told: list[tuple[int, DossierClaim]] = []
     for version in record.versions.values():
         text = f"{version.entry.time} version {version.number} registered"
@@ -167,7 +167,7 @@ def incidents(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
 
 
 def oversight(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
-    """What people decide: approvals, verdicts that step up, and who may stop a version."""
+    """People's decisions: approvals, verdicts that step up, and who may stop a version."""
     policy, cited = record.policy, (record.policy_citation,)
     screen = policy.screen(record.model)
     for verdict in ("suspect", "adversarial"):
@@ -184,7 +184,7 @@ def oversight(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
 
 
 def monitoring(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
-    """What is watched in operation, and what follows."""
+    """The limits that are watched in operation, and their consequences."""
     policy, cited = record.policy, (record.policy_citation,)
     limited = [
         alias
@@ -231,7 +231,7 @@ def _outcomes(record: ModelHistory) -> Iterator[DossierClaim]:
 
 
 def _figures(body: Mapping[str, Any]) -> list[str]:
-    """What a report says of each promotion; nothing where it is not of the form that we make."""
+    """A report's figures for each promotion; nothing where it is not of the form that we make."""
     try:
         return [
             f"{int(series['figures']['outcomes'])} of {series['alias'] or 'the version'}, "
@@ -255,7 +255,7 @@ def records(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
 
 
 def access(record: ModelHistory, time: str) -> Iterator[DossierClaim]:
-    """Who may do what, by the policy."""
+    """The access rights in the policy."""
     policy, cited = record.policy, (record.policy_citation,)
     roles: dict[str, list[str]] = {}
     for person in policy.principals:

@@ -6,7 +6,7 @@
 3. No witness knows of another log, as the gateway itself says.
 4. Callers whose sessions look like an attack, as each gateway says.
 
-What was told is remembered with the event, so that it is told once.
+Each finding is remembered with its event, so that it is told once.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ Keep = Callable[[Sequence[CloudEvent], Sequence[tuple[str, str]]], None]
 
 @dataclass(slots=True)
 class _Found:
-    """What one look came to: events, and what is to be remembered with them."""
+    """The result of one check: events, and the records to be kept with them."""
 
     events: list[CloudEvent] = field(default_factory=list)
     remembered: list[tuple[str, str]] = field(default_factory=list)

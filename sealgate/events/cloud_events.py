@@ -35,7 +35,7 @@ _SLACK = {
     ],
 }
 PREFIX = "sealgate."
-"""What a CloudEvent's type begins with, before the kind."""
+"""The beginning of a CloudEvent's type, before the kind."""
 
 KINDS: Mapping[str, str] = {
     "version.registered": "A version was registered",

@@ -96,7 +96,7 @@ class Lanes:
             try:
                 pause = self._deliver(model)
             except Exception:
-                # Whatever it was, the lane would rest for ever without its worker.
+                # No error may end the worker: the lane would rest for ever without it.
                 _log.exception("delivering to %s", self._receiver.name)
                 pause = _REST_SECONDS
             if pause is not None:

@@ -139,7 +139,7 @@ class EventMetrics:
         return "\n".join([*self._lines(), ""]).encode(), _TEXT
 
     def obstacle(self) -> str:
-        """What fails, a line a part."""
+        """The failing parts and their causes, a line a part."""
         return "\n".join(f"{part}: {why}" for part, why in self._failing().items())
 
     def _lines(self) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Follows the registry's log from a remembered place, and keeps each change as an event.
 
-What an event says, the gateway said: it is no proof.
+Events repeat the gateway's word: they are no proof.
 
 A thread of its own: whatever ends the stream, it goes on at its place. The place is that after the
 last change that was kept, so each change is kept once.
@@ -239,7 +239,7 @@ def _proposal(change: messages.Change) -> dict[str, Any]:
     told = _signed(proposal.envelope)
     names = ("model", "alias", "version", "digest", "proposer", "not_after", "share")
     data = {name: told.get(name) for name in names} | {"proposal": proposal.digest}
-    # What was added, where that is the change.
+    # The approvals, rejections and comments, of which the change may have added one.
     added = [*proposal.approvals, *proposal.rejections, *proposal.comments]
     for envelope in [*added, *filter(None, [proposal.withdrawal])]:
         reply = _signed(envelope)
@@ -276,7 +276,7 @@ _READERS: Mapping[str, Callable[[messages.Change], dict[str, Any]]] = {
 
 
 def _signed(envelope: bytes) -> dict[str, Any]:
-    """What a signed document says; nothing for a form that this release does not know."""
+    """A signed document's content; empty for a form that this release does not know."""
     try:
         read = canonical.decode(Envelope.decode(envelope).payload)
     except SealgateError:

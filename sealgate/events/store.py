@@ -105,7 +105,7 @@ class EventStore:
             self._database.close()
 
     def recall(self, name: str) -> str | None:
-        """What was remembered under a name."""
+        """The text that was remembered under a name."""
         with self._lock:
             query = "SELECT value FROM memory WHERE name = ?"
             row = self._database.execute(query, (name,)).fetchone()

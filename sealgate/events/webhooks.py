@@ -150,7 +150,7 @@ class Webhook:
             raise NotDelivered(f"HTTP {status}{redirects}", final=status == _GONE)
 
     def context(self) -> ssl.SSLContext | None:
-        """What verifies the receiver; None for http. Raises: ConfigError."""
+        """The TLS context that verifies the receiver; None for http. Raises: ConfigError."""
         if self.url.startswith("http:"):
             return None
         try:
@@ -178,7 +178,7 @@ class Webhook:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without what the other side wrote: exceptions of HTTP quote it."""
+    """The cause of an error, without the other side's words, which HTTP exceptions quote."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate does not verify: {error.verify_message}"
     if isinstance(error, OSError) and error.strerror:

@@ -128,7 +128,7 @@ def certificates(person: Profile, bounds: CertificateLimits) -> Iterator[HealthF
 def _shown(person: Profile) -> bytes:
     """The certificate, DER, that the gateway shows, once it has been verified."""
     context = ssl.create_default_context(cafile=str(person.server_authority))
-    # What gRPC speaks; a server may hang up on others.
+    # gRPC's protocol; a server may hang up on others.
     context.set_alpn_protocols(["h2"])
     if person.certificate is not None:
         context.load_cert_chain(person.certificate, person.certificate_key)
@@ -166,7 +166,8 @@ _ALL_MODELS = "all models"
 
 @dataclass(frozen=True, slots=True)
 class HealthOptions:
-    """What to check. `places` are models with an alias each; empty for all that may be asked.
+    """The options of a health check. `places` are models with an alias each; empty for all that may
+    be asked.
 
     `rows`, `tolerance` and `timeout` are as of `GoldenCheck`, `days` as of `CertificateLimits`.
     """

@@ -111,8 +111,8 @@ def _nothing_asked() -> Iterator[None]:
 
 
 def _written(file: Path, found: Sequence[HealthFinding]) -> list[HealthFinding]:
-    """Write the metrics file; return an error text, or nothing once it is written. What was found
-    stays found.
+    """Write the metrics file; return an error text, or nothing once it is written. The findings
+    stay as they are.
     """
     try:
         findings.write_textfile(file, found, time.time())

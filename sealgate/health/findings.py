@@ -10,7 +10,7 @@ from typing import Any
 from sealgate.files import replace_file
 from sealgate.reasons import Kind, Reason, SealgateError
 
-# What keeps one from asking says nothing of what was to be asked.
+# A check that may not ask says nothing about its subject.
 _OUT_OF_REACH = frozenset({Kind.UNAUTHENTICATED, Kind.DENIED})
 
 

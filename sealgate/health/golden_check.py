@@ -82,7 +82,7 @@ class GoldenCheck:
     timeout: float
 
     def of(self, model: str, alias: str) -> GoldenOptions:
-        """What the alias names, and what came of asking it; once more where it moved meanwhile.
+        """The alias's version and its answers; asked once more where the alias moved meanwhile.
 
         Raises grpc.RpcError with the gateway's reason, and SealgateError where files are not those
         that were signed, or RIGHT_MISSING where the policy does not let us ask.
@@ -226,8 +226,8 @@ def keeps_failing(
 
 
 def differs(finding: HealthFinding) -> bool:
-    """Whether golden answers came out otherwise. What a version does not answer at all, gateways
-    count themselves.
+    """Whether golden answers came out otherwise. Gateways themselves count requests that a version
+    does not answer at all.
     """
     return finding.state is CheckState.WRONG and finding.numbers.get("different", 0) > 0
 

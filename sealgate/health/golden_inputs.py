@@ -46,7 +46,7 @@ class GoldenRows:
     decision: Mapping[str, Any] = field(default_factory=dict)
     """The section `answer` of model.json; empty for classes."""
 
-    # Whoever answers has answers to compare.
+    # A version that answers has answers to compare.
     incomparable = None
 
     @classmethod

@@ -200,7 +200,7 @@ class Documents:
         self._writer.write(place / "manifest.json", manifest)
         self._writer.write(place / "model.sig", signature)
         self._writer.write(place / "publisher.pem", signed.key.pem.encode())
-        # What the signature's subject hashes: the files' digests, one after the other.
+        # The bytes that the signature's subject hashes: the files' digests, one after the other.
         subject = b"".join(raw(file.digest) for file in signed.manifest.files)
         self._writer.write(place / "subject", subject)
         for digest in record.body["evidence"]:

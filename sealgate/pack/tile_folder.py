@@ -78,8 +78,8 @@ class TileFolder:
 
         1. The checkpoint is the log's own (SIGNATURE_INVALID, DOCUMENT_MALFORMED), and of no
            smaller tree (LOG_INCONSISTENT).
-        2. What was there and the entries that come lead to its root (LOG_INCONSISTENT). So the log
-           is shown to have only grown.
+        2. The entries that were there and those that come lead to its root (LOG_INCONSISTENT). So
+           the log is shown to have only grown.
 
         `progress` is told how many of how many entries are there.
         """

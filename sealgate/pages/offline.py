@@ -59,7 +59,7 @@ _TITLES = {
     "screening": "Screening, and what it led to",
 }
 _SCRIPTS = ("proof.mjs", "checks.mjs", "page.js")
-# What makes modules of scripts, which the page needs in one piece.
+# The lines that make modules of scripts, which the page needs in one piece.
 _MODULE_LINES = re.compile(r"^(?:import|export) \{[^}]*\}[^;]*;\n", re.MULTILINE)
 _STYLE_FILE = "receipt.css"
 _POLICY = "default-src 'none'"
@@ -76,8 +76,8 @@ class CaseStep:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What the page is about. `fields` are the opened fields of the receipt, whose bytes are
-    `receipt` and whose entry is number `index` of the log `origin`. `examined` is the time of the
+    """The page's subject. `fields` are the opened fields of the receipt, whose bytes are `receipt`
+    and whose entry is number `index` of the log `origin`. `examined` is the time of the
     examination, `roots` are the ids of the pinned root keys.
     """
 

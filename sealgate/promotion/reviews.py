@@ -163,7 +163,7 @@ def inventory(
 
 
 def review_state(end: datetime | None, now: datetime) -> str:
-    """What it means that approvals count until `end`."""
+    """The state of approvals that count until `end`."""
     if end is None:
         return NO_END
     if now > end:

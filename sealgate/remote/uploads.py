@@ -36,7 +36,7 @@ _BROKEN = frozenset(
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
         grpc.StatusCode.CANCELLED,
-        # What a connection that broke in the middle of a message leaves.
+        # The status of a connection that broke in the middle of a message.
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.UNKNOWN,
     }

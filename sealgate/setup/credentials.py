@@ -34,7 +34,7 @@ class Certificate:
 class CertificateAuthority:
     """A certificate authority of one installation.
 
-    What it issues lives for `lifetime`, and never longer than the authority itself.
+    Its certificates live for `lifetime`, and never longer than the authority itself.
     """
 
     def __init__(

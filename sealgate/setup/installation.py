@@ -52,7 +52,7 @@ _ROOTS = ("root-1", "root-2", "root-3")
 _ROOT_THRESHOLD = 2
 _SESSION_SECONDS = 3600
 _MAC_KEY_BYTES = 32
-# What `sealgate model publish` makes for every version: a proposal must carry it.
+# The evidence that `sealgate model publish` makes for every version; a proposal must carry it.
 _EVIDENCE = (
     "build-provenance",
     "format-scan",
@@ -77,7 +77,7 @@ PEOPLE = (
 
 @dataclass(frozen=True, slots=True)
 class InstalledScreening:
-    """What the first policy makes of screening, for every model. `sessions` is what follows where a
+    """The first policy's rules for screening, for every model. `sessions` is what follows where a
     caller's requests together look like an attack; empty: nobody looks.
     """
 

@@ -114,7 +114,9 @@ def _toml(value: Any) -> str:
 
 
 class OneTimeLink(NamedTuple):
-    """What a link leads to, and until when: for `SIGN_IN` a token, for `ENROL` a person's name."""
+    """A link's content, and until when it holds: for `SIGN_IN` a token, for `ENROL` a person's
+    name.
+    """
 
     kind: str
     value: str

@@ -24,7 +24,7 @@ from sealgate.trust.fields import malformed
 
 LARGEST_STAMP = 1 << 16
 _SHA256 = ObjectIdentifier("2.16.840.1.101.3.4.2.1")
-# What a certificate inside a stamp makes the libraries raise, beside errors of their own.
+# The errors that a certificate inside a stamp makes the libraries raise, beside their own.
 _ODD = (
     DuplicateExtension,
     InvalidVersion,
@@ -35,7 +35,7 @@ _ODD = (
 
 
 class StampRequest(NamedTuple):
-    """What is sent to an authority (TimeStampReq, DER), and the nonce that its answer must have."""
+    """A request to an authority (TimeStampReq, DER), and the nonce that its answer must have."""
 
     data: bytes
     nonce: int

@@ -1,8 +1,8 @@
 """A witness (C2SP tlog-witness): it cosigns a checkpoint only if that extends the one before.
 
-What it cosigned last is on the disk before the cosignature leaves, and is exchanged only for what
-extends it. So after a crash, with two requests at once, or with two processes on one file, it never
-signs for a smaller or a forked tree.
+The newest cosigned checkpoint is on the disk before the cosignature leaves, and is replaced only by
+one that extends it. So after a crash, with two requests at once, or with two processes on one file,
+it never signs for a smaller or a forked tree.
 """
 
 import base64

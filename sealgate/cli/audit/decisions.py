@@ -109,7 +109,7 @@ def decision(
 
 
 def _case(receipt: Receipt, policy: Policy, roots: list[str]) -> Case:
-    """What the page says of the receipt, of which nothing is told that does not verify."""
+    """The receipt's case for the page; nothing of a receipt is shown that does not verify."""
     data = receipt.encode()
     try:
         verified = verify_receipt(receipt, policy)

@@ -171,7 +171,7 @@ def _stamp_authority(certificates: Path | None, policy: str) -> StampAuthority |
 
 
 def _checkpoints(file: ClientMemoryFile | None) -> dict[str, Checkpoint]:
-    """What was verified before, by log."""
+    """The checkpoints that were verified before, by log."""
     notes = file.load().notes if file is not None else {}
     return {origin: ClientMemory.checkpoint(note) for origin, note in notes.items()}
 

@@ -39,7 +39,7 @@ def show_evidence(item: Evidence, when: str = "", *, err: bool = False) -> None:
     """Prints a piece of evidence, on standard error where `err`."""
     click.echo(f"  {item.kind}, by {item.maker}{when}:", err=err)
     for line in facts(item.body):
-        # Whoever made it chose every word in it.
+        # Its maker chose every word in it.
         click.echo(f"    {printable(line)}", err=err)
 
 
@@ -212,7 +212,7 @@ def _show_words(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print what each person said, below the table."""
     for row in rows:
         for words in _words(row):
-            # Whoever signed them chose the words.
+            # The signer chose the words.
             click.echo(f"{row['proposal'][:19]}…  {printable(words)}")
 
 
@@ -232,8 +232,8 @@ def _words(row: Mapping[str, Any]) -> Iterator[str]:
 def reject(ctx: click.Context, proposal: str, reason: str, as_json: bool) -> None:
     """Sign a rejection of PROPOSAL, which ends it.
 
-    Nobody can approve or promote the proposal any more; a new one must be made. Whoever may approve
-    it may reject it.
+    Nobody can approve or promote the proposal any more; a new one must be made. Every principal
+    that may approve it may reject it.
     """
     person = profile(ctx, "approver-1")
     with connected(person) as channel:

@@ -2,9 +2,9 @@
 
     python3 check/envelopes.py
 
-What a passkey signed is checked with `webauthn`, needed only where there is such. Run it in the
-pack's folder. It prints the first policy's root keys: compare their ids with those that you were
-given by another way than this pack, for all trust comes from them.
+Passkeys' signatures are checked with `webauthn`, which only packs with such signatures need. Run it
+in the pack's folder. It prints the first policy's root keys: compare their ids with those that you
+were given by another way than this pack, for all trust comes from them.
 """
 
 import base64

@@ -2,8 +2,8 @@
 
 Of keys, only what WebAuthn's three usual algorithms need is read: a CBOR map of integers and byte
 strings, in the canonical form of CTAP2, and nothing else. A COSE_Sign1 message (RFC 9052, 4.2) is a
-payload and a protected header under one signature. What is read is tagged (18). Its algorithms
-(RFC 9053, RFC 9864): EdDSA or Ed25519 for Ed25519 keys, ES256 for P-256.
+payload and a protected header under one signature. Only tagged messages (18) are read. Its
+algorithms (RFC 9053, RFC 9864): EdDSA or Ed25519 for Ed25519 keys, ES256 for P-256.
 """
 
 import hashlib
@@ -146,7 +146,7 @@ class Sign1:
     payload: bytes | None
     signature: bytes
     header: Header = field(init=False, repr=False, compare=False)
-    """What `protected` says."""
+    """The content of `protected`."""
 
     def __post_init__(self) -> None:
         header = cbor.decode(self.protected) if self.protected else {}

@@ -106,7 +106,7 @@ class PublicKey:
 
 
 class VerificationKey(Protocol):
-    """Whatever verifies signatures: a public key, or a passkey."""
+    """A key that verifies signatures: a public key, or a passkey."""
 
     @property
     def keyid(self) -> str:
@@ -119,7 +119,7 @@ class VerificationKey(Protocol):
 
 
 class Signer(Protocol):
-    """Whatever can sign: a key in memory, or one in a token or a service."""
+    """A key that signs: in memory, or in a token or a service."""
 
     @property
     def public(self) -> PublicKey:

@@ -39,7 +39,7 @@ _NATIVE_ORIGIN = re.compile(r"sealgate:[a-z0-9-]{1,63}")
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """What an authenticator returns, in the place of a signature's bytes."""
+    """An authenticator's response, in the place of a signature's bytes."""
 
     authenticator_data: bytes
     client_data: bytes

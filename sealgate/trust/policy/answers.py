@@ -16,7 +16,7 @@ from sealgate.trust.policy.principals import Consequence, invalid
 
 
 class FindingKind:
-    """What may be found in an answer."""
+    """The kinds of findings in an answer."""
 
     SECRETS = "secrets"
     PERSONAL = "personal"
@@ -24,7 +24,7 @@ class FindingKind:
     """The prompt that the answer repeats."""
     CANARY = "canary"
     CLASSIFIED = "classified"
-    """What a classifier finds; the others have an action of their own."""
+    """A classifier's finding; the others have an action of their own."""
 
 
 _ACTIONS = frozenset(

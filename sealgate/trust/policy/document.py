@@ -299,7 +299,7 @@ class Policy:
 
     @property
     def trusted_makers(self) -> Mapping[str, ModelSigner]:
-        """Who vouches for models from elsewhere, by the makers' names."""
+        """The signers that vouch for models from elsewhere, by the makers' names."""
         return self.model_signers.listed if self.model_signers else {}
 
     def check_screening(self, model: str, screened: bool) -> None:

@@ -150,7 +150,8 @@ class OutcomeLimits:
 
 @dataclass(frozen=True, slots=True)
 class ModelOutcomes:
-    """What is taken of one model: `groups`, attribute to values, and the limits of its `aliases`.
+    """The reported outcomes of one model: `groups`, attribute to values, and the limits of its
+    `aliases`.
 
     Raises SealgateError: DOCUMENT_MALFORMED, NAME_MALFORMED.
     """
@@ -201,7 +202,7 @@ class OutcomeRules:
             check_name(model)
 
     def of(self, model: str) -> ModelOutcomes | None:
-        """What is taken of a model, by its own name if the section has it; None for nothing."""
+        """The rules for a model's outcomes, by its own name if the section has it, or None."""
         return self.models.get(model, self.models.get(WILDCARD))
 
     def returned(self) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Whom a policy names (its root, principals, signers of models), and its rules for promotions.
+"""The root, principals and signers of models that a policy names, and its rules for promotions.
 
 The section `webauthn` lists passkeys with which people sign, beside or instead of private keys. A
 passkey is listed by its key id, as other keys are under `keys`, and belongs to the person who has
@@ -36,7 +36,7 @@ ALL_ROLES = frozenset(
 
 
 class Consequence:
-    """What may follow from a verdict, a finding in an answer, a session or a limit.
+    """The possible consequences of a verdict, a finding in an answer, a session or a limit.
 
     Each section of the policy takes some of them, and says in its rules what they mean there.
     """

@@ -11,9 +11,9 @@ without the section knows no tiers.
 `security_keys` names the risk tiers that ask for an approval made without a browser.
 
 `review` says how long approvals count, by risk tier, and who owns a model. An approval that is
-older no longer lets a version be promoted. What is live already goes on answering, and alarms: to
-stop it would be an outage that a date decides. A new proposal of the same version, approved anew,
-renews it.
+older no longer lets a version be promoted. A version that is live already goes on answering, and
+alarms: to stop it would be an outage that a date decides. A new proposal of the same version,
+approved anew, renews it.
 """
 
 from collections.abc import Iterable, Mapping

@@ -21,7 +21,7 @@ from sealgate.trust.policy.promotion_rules import EvidenceRules
 
 WILDCARD = "*"
 DEFAULT_ALIAS = "production"
-"""What a request is for that names neither an alias nor a version."""
+"""The alias of a request that names neither an alias nor a version."""
 STAFF_ROLES = frozenset({"auditor", "publisher", "approver", "admin"})
 """The roles of people who read all of what they may read."""
 ACTION_ROLES: Mapping[str, frozenset[str]] = {

@@ -13,9 +13,9 @@ two actions of its section `screening`, for everybody.
                    "answers": {"hold_tokens": 48, "secrets": "mask", "personal": "mask"}}}
 
 Everything may be left out. `disagreement`, beside the two verdicts, is what else follows where the
-INT8 model and the float32 one answer different classes. What a role says goes before what the
-model's `verdicts` say, and these before `screening`. Of all of a caller's roles the strictest
-counts, that of which nothing is said included: no role loosens another.
+INT8 model and the float32 one answer different classes. A role's rules go before the model's
+`verdicts`, and these before `screening`. Of all of a caller's roles the strictest counts, that of
+which nothing is said included: no role loosens another.
 """
 
 from collections.abc import Iterable, Mapping
@@ -109,9 +109,9 @@ class StepUpRule:
 
 @dataclass(frozen=True, slots=True)
 class SessionRules:
-    """What follows where a caller's requests, taken together, look like a search for an adversarial
-    input or like an extraction of the model: one of `block`, `label-only`, `slow`, `alert`, for
-    `seconds` after it was found last. `slow_ms` is by how much `slow` delays.
+    """The consequences for a caller whose requests, taken together, look like a search for an
+    adversarial input or like an extraction of the model: one of `block`, `label-only`, `slow`,
+    `alert`, for `seconds` after it was found last. `slow_ms` is by how much `slow` delays.
     """
 
     search: str

@@ -85,15 +85,15 @@ of each row the likeliest class alone left; parts of it were removed; it held wh
 records.
 """
 SEPARATE = "separate, digest checked there"
-"""What the field `engine` says of one in a process of its own, before what else there is."""
+"""The beginning of the field `engine` for one in a process of its own."""
 READ = "read"
 """The outcome of a call that was shown audit data; its `input` says what it asked for."""
 AGREED, DIFFERED = "agreed", "differed"
 """The outcomes where a version was asked only to compare its answer, which no caller got."""
 REDUCED, SESSION = "reduced", "session"
 """The outcome of an entry that says, in the place of its output, for what the answer of the
-caller's next entry was reduced to its likeliest classes: for their session. What verdict and roles
-lead to follows from the policy, and needs no entry.
+caller's next entry was reduced to its likeliest classes: for their session. The consequences of
+verdict and roles follow from the policy, and need no entry.
 """
 REPORTED = "reported"
 """The outcome of an entry that says what was true of an answer: its `input` is the index of the
@@ -240,13 +240,13 @@ def _header(count: int) -> bytes:
 
 @lru_cache(_CACHED_HEADS)
 def _lone_head(name: str, datatype: str, shape: tuple[int, ...], size: int) -> bytes:
-    """What goes before the raw bytes of a tensor that is the only one."""
+    """The bytes before the raw bytes of a tensor that is the only one."""
     return _header(1) + _tensor_head(name, datatype, shape, size)
 
 
 @lru_cache(_CACHED_HEADS)
 def _tensor_head(name: str, datatype: str, shape: tuple[int, ...], size: int) -> bytes:
-    """What goes before a tensor's raw bytes. Most tensors of a gateway have the same."""
+    """The bytes before a tensor's raw bytes. Most tensors of a gateway have the same."""
     texts = (name.encode("utf-8"), datatype.encode("utf-8"))
     head = [struct.pack(">Q", len(text)) + text for text in texts]
     head.append(struct.pack(f">{len(shape) + 2}Q", len(shape), *shape, size))

@@ -115,7 +115,7 @@ class CoseReceipt:
 
     @property
     def issuer(self) -> str:
-        """Who issued it, as it says itself: of our logs, the origin; empty where it names none."""
+        """The issuer that it names: of our logs, the origin; empty where it names none."""
         return self.signed.claim(ISSUER)
 
     def root(self, entry: bytes) -> bytes:

@@ -118,8 +118,8 @@ class Receipt:
 
 
 def receipt_tail(note: str) -> str:
-    """What the encoded receipts of new entries that one checkpoint covers have in common: their
-    end, behind the hashes of the inclusion proof.
+    """The common part of encoded receipts of new entries that one checkpoint covers: their end,
+    behind the hashes of the inclusion proof.
     """
     return f'\\n\\n{quote(note)[1:]},"type":"{TYPE}"}}'
 

@@ -1,6 +1,6 @@
 """An allowance: a second person's signed permission to answer one withheld request.
 
-It stands for one request of one caller to one version, until it expires, and once. Whoever signs it
+It stands for one request of one caller to one version, until it expires, and once. Its signer
 should have seen the input: `input` is the digest of its tensors (`answer.tensors_digest`), which
 that person's machine takes from the input itself.
 """

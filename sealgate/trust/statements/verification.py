@@ -137,8 +137,7 @@ def _verify(
             raise SealgateError(Reason.POINTER_INVALID, "a promotion returns to nothing")
         proposal = _check_proposal(pointer, bundle, policy)
         _check_approvals(pointer, proposal, bundle, policy, publisher)
-    # 6.
-    # What a rollback rests on beside its own signature has been held against its promotion.
+    # 6. The other signatures of a rollback have been held against its promotion.
     rest = () if rolls_back else (bundle.proposal, *bundle.approvals)
     for keyid in (keyid for envelope in (bundle.pointer, *rest) for keyid in _keyids(envelope)):
         if not current.vouches(keyid, bundle.pointer.payload_digest):
@@ -235,7 +234,7 @@ def review_end(bundle: PointerBundle, policy: Policy) -> datetime | None:
     newest: dict[str, datetime] = {}
     for envelope in bundle.approvals:
         approval = Approval.decode(envelope.payload)
-        # Who writes a time to come would be asked again later, or never.
+        # An approval dated in the future would be reviewed too late, or never.
         if parse_time(approval.time) <= moment + CLOCK_SKEW:
             newest[approval.approver] = parse_time(approval.time)
     times = sorted(newest.values(), reverse=True)

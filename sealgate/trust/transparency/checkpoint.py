@@ -84,7 +84,7 @@ def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> str:
 
 
 class CheckpointSigner:
-    """Signs the checkpoints of one log. What does not depend on the tree is prepared once.
+    """Signs the checkpoints of one log. The parts that do not depend on the tree are prepared once.
 
     Raises SealgateError(DOCUMENT_MALFORMED) for an origin that a note cannot have, and for another
     kind of key.
@@ -157,7 +157,7 @@ def _open_former(signed: str, line: str) -> Checkpoint:
     return checkpoint
 
 
-# Whoever reads many receipts reads most of them under one checkpoint.
+# A reader of many receipts finds most of them under one checkpoint.
 @lru_cache(_KEPT)
 def _open(signed: str, vkey: str) -> Checkpoint:
     vkey, _, beside = vkey.partition(" ")

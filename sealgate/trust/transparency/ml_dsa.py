@@ -1,8 +1,8 @@
 """ML-DSA-44 signatures of a log beside Ed25519 (C2SP tlog-cosignature, type 0x06).
 
 The log cosigns its own checkpoints under its own name, with time 0: it says that the tree is
-consistent with all that it signed, and nothing of when. Whoever knows Ed25519 alone reads the same
-note as before. What is signed is a `cosigned_message`, not the note's text: the label
+consistent with all that it signed, and nothing of when. A verifier that knows Ed25519 alone reads
+the same note as before. The signed message is a `cosigned_message`, not the note's text: the label
 `subtree/v1\\n\\0`, then cosigner and origin with their lengths in a byte, 8-byte numbers, the root.
 """
 

@@ -1,7 +1,7 @@
 """A log's Merkle tree: its tiles (C2SP tlog-tiles), its growing right edge, and proofs from both.
 
 A tile of level L and index N holds up to 256 hashes of the tree's level 8 L, from 256 N on, each
-the root of a complete subtree. What lies between those levels is hashed again when it is needed.
+the root of a complete subtree. The levels in between are hashed again when they are needed.
 
 A tree grows at its frontier, which never changes. Appending makes another one, so that a writer
 whose transaction fails goes on from the one that it had.
