@@ -102,8 +102,8 @@ def link(
 ) -> None:
     """Print a link that signs PERSON in to the console, once.
 
-    The installation's own issuer signs the token behind it, bound to the console's certificate.
-    The policy says what PERSON may do. Whoever opens the link first is signed in.
+    The installation's own issuer signs the token behind it, bound to the console's certificate. The
+    policy says what PERSON may do. The first person to open the link is signed in.
     """
     settings = _read(ctx, config)
     if settings.links.folder is None:

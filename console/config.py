@@ -22,8 +22,8 @@ class ListenSettings:
     address: str
     """host:port. Beyond loopback, `certificate` and `key` are needed."""
     origin: str
-    """What browsers have in their address bar, as `https://console.example.com`. Requests for
-    another host are refused. `http` is for `localhost` alone.
+    """The origin in browsers' address bar, as `https://console.example.com`. Requests for another
+    host are refused. `http` is for `localhost` alone.
     """
     certificate: Path | None = None
     """The server's certificate chain (PEM)."""
@@ -68,7 +68,7 @@ class GatewaySettings:
     endpoint: str
     """host:port of the gateway's `[listen] mutual`."""
     authority: Path
-    """What signs the gateway's certificate (PEM)."""
+    """The authority that signs the gateway's certificate (PEM)."""
     certificate: Path
     """The console's own. It must name nobody: no common name, no SPIFFE ID."""
     key: Path
@@ -118,7 +118,7 @@ class OidcSettings:
     authority: Path | None = None
     """Trusted for https instead of the system's authorities (PEM)."""
     unsafe_unbound_tokens: bool = False
-    """Accept access tokens without `cnf`. Whoever steals one can use it anywhere."""
+    """Accept access tokens without `cnf`. A thief can use a stolen token anywhere."""
 
     def __post_init__(self) -> None:
         if bool(self.issuer) != bool(self.client_id):

@@ -222,7 +222,7 @@ def signed_envelope(
 
 
 def user_handle(name: str) -> str:
-    """What an authenticator keeps of whom a passkey is for, in base64url: nothing of the name."""
+    """An authenticator's handle of a passkey's owner, in base64url: nothing of the name."""
     return base64url(bytes.fromhex(sha256(name.encode())[7:39]))
 
 

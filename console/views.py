@@ -58,7 +58,7 @@ class Templates:
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What every page needs."""
+    """The objects that every page needs."""
 
     gateway: GatewayChannel
     sessions: SessionStore
@@ -131,7 +131,7 @@ def endpoint(console: Console, handler: Handler) -> Callable[[Request], Any]:
 
     1. The cookie names a session that holds.
     2. A form carries the session's CSRF token.
-    3. What the gateway refuses becomes a page with its reason.
+    3. A refusal of the gateway becomes a page with its reason.
     """
 
     async def answer(request: Request) -> Response:

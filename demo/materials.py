@@ -1,4 +1,4 @@
-"""What the demo is played with: small models and held-out data, committed beside it."""
+"""The demo's materials: small models and held-out data, committed beside it."""
 
 from pathlib import Path
 from typing import Any

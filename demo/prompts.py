@@ -13,7 +13,7 @@ and `label`, `clean` or `injection`:
     languages.jsonl    yanismiraoui: injections in seven languages, by people with no part in the
                        others
 
-What is in a file already, but for case and punctuation, is left out of those behind it.
+A prompt that an earlier file has, but for case and punctuation, is left out of later ones.
 """
 
 import argparse

@@ -21,8 +21,8 @@ from sealgate.v1.registry_pb2 import ListModelsRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 APPROVER = "approver-1"
-"""Who makes a passkey by a link, to approve in the browser."""
-# What a request for digits is refused with while it has never been promoted here.
+"""The person who makes a passkey by a link, to approve in the browser."""
+# The reasons for which a request for digits is refused before its first promotion here.
 _NOT_YET = (Reason.MODEL_UNKNOWN, Reason.ALIAS_UNKNOWN)
 
 

@@ -74,7 +74,7 @@ def _attacks(
     strong = pgd(session, rows, labels, _PGD_EPS, step, PGD_STEPS, *domain)
     attacks.append((f"PGD {_PGD_EPS}", strong))
     if (table := config.table) is not None:
-        # What lies between two values of a column would be refused for that.
+        # A number between two values of a column would be refused for that.
         attacks = [(name, table.within(rows, attacked)) for name, attacked in attacks]
     return attacks
 

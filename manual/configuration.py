@@ -1,7 +1,7 @@
 """Writes docs/reference/configuration.md: every setting, from the dataclasses of each file.
 
-What a setting is for is said by its own docstring, the string behind it, and by those sentences of
-its section's docstring that mention it. The other sentences stand above the table.
+A setting is described by its own docstring, the string behind it, and by those sentences of its
+section's docstring that mention it. The other sentences stand above the table.
 """
 
 import ast

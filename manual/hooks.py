@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 _OUTSIDE = re.compile(r"\]\(((?:\.\./)+)((?!\.\./)[^)#]+)")
 # A link to README.md and the like, which are no pages of the site; its label stays.
 _TEXTS = re.compile(r"\[([^\]]*)\]\((?:\.\./)+[A-Z]+\.md(?:#[^)]*)?\)")
-# What a browser loads by itself; a link that somebody follows is none of it.
+# The tags whose targets a browser loads by itself, unlike a link that somebody follows.
 _LOADED = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^>]*>")
 
 

@@ -61,7 +61,7 @@ def advice(reason: Reason) -> str:
     return _BY_REASON.get(reason) or _BY_KIND[reason.kind]
 
 
-# What to do about a reason: its own advice, or else that of its kind.
+# The advice on a reason: its own, or else that of its kind.
 _BY_KIND = {
     Kind.UNAUTHENTICATED: "Send a valid credential; the same one will be refused again.",
     Kind.DENIED: "Do not repeat it. Ask an admin who may do this.",

@@ -37,7 +37,7 @@ Classes = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceRows:
-    """What a source holds: rows x [n, ...] (float32, or tokens int64 [n, s]) with classes y [n].
+    """A source's rows x [n, ...] (float32, or tokens int64 [n, s]) with classes y [n].
 
     `names` has the name of each class, `files` the digest of each file that was read, by name;
     `columns` is what a table's hold, where that is to be stated. Where rows are windows, `texts`

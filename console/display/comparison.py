@@ -23,8 +23,8 @@ _THERE = "in production"
 
 
 def brief(ours: Sequence[Evidence], theirs: Sequence[Evidence] | None) -> Table | None:
-    """What an approver wants to know first, beside the version in production, if that is another;
-    None where the evidence says nothing of it.
+    """The figures that an approver looks at first, beside those of the version in production, if
+    that is another; None where the evidence has none.
     """
     columns = ("Fact", *(("In production",) if theirs is not None else ()), "This version")
     sides = [ours] if theirs is None else [theirs, ours]
@@ -94,7 +94,7 @@ _BRIEF: tuple[tuple[str, str, Callable[[Body], str]], ...] = (
 def differences(ours: Evidence, theirs: Evidence) -> Table | None:
     """The facts in which two items of one kind differ, side by side; None if in nothing.
 
-    What names files or times differs always, and is left out.
+    Lines that name files or times always differ, and are left out.
     """
     if ours.kind == _SCREENING:
         return _screening_differences(ours.body, theirs.body)

@@ -48,7 +48,7 @@ class ShownEvidence:
 
 
 def show(item: Evidence, later: bool = False) -> ShownEvidence:
-    """What a page shows of an item; of one with another form than usual, its facts."""
+    """The view of an item on a page; of one with another form than usual, its facts."""
     title = TITLES.get(item.kind, item.kind)
     try:
         tables, charts = _KINDS.get(item.kind, _plain)(item.body)
@@ -216,7 +216,7 @@ def _count(operators: Mapping[str, int] | None) -> str:
 
 
 def _outcomes(body: Mapping[str, Any]) -> Shown:
-    """What was reported of answers: figures of each promotion, and its errors by group."""
+    """The reported outcomes of answers: figures of each promotion, and its errors by group."""
     columns = ("Alias", "Promotion", "Outcomes", "Right", "Calibration error", "Log entries")
     rows, errors = [], []
     for series in body["series"]:

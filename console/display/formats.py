@@ -108,7 +108,7 @@ def count(number: int) -> Markup:
 
 
 def done(action: str) -> str:
-    """What was done to an alias: `promoted`, `rolled back`."""
+    """The action on an alias: `promoted`, `rolled back`."""
     return {"promote": "promoted", "rollback": "rolled back"}.get(action, action)
 
 

@@ -21,7 +21,7 @@ from sealgate.v1.log_pb2 import OpenEntryRequest
 from sealgate.v1.registry_pb2 import ListModelsRequest
 
 FIELDS = ("principal", "day", "model", "outcome", "request_id", "subject")
-"""What decisions can be found by; the gateway's index has each of them."""
+"""The fields that decisions can be found by; the gateway's index has each of them."""
 _SHOWN = 25
 _ROLE = "auditor"
 _OFFERED = 200
@@ -75,7 +75,7 @@ def _auditors(view: View) -> list[str]:
 
 
 def _choices(view: View) -> dict[str, list[str]]:
-    """What the fields of the search offer; others may be typed."""
+    """The values that the fields of the search offer; others may be typed."""
     models = view.calls.recall("ListModels", ListModelsRequest(page_size=_OFFERED)).models
     return {
         "principal": [known.name for known in view.calls.policy.principals],

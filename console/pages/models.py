@@ -39,7 +39,7 @@ _COLUMNS = 8
 
 @dataclass(frozen=True, slots=True)
 class ModelTraffic:
-    """What a live version was asked since this gateway loaded it; times in milliseconds."""
+    """A live version's requests since this gateway loaded it; times in milliseconds."""
 
     version: str
     rows: int
@@ -54,7 +54,7 @@ class ModelTraffic:
 
 def model(view: View) -> Response:
     name = check_name(view.path("model"))
-    # What is not kept of earlier looks is asked for first, and comes while the rest is read.
+    # Data that earlier looks did not keep are requested first, and come while the rest is read.
     proposals, traffic, outcomes = _open(view, name), _traffic(view, name), _outcomes(view, name)
     asked = begin_health(view.calls)
     pointers, loaded = newest_pointers(view.calls, [name]), asked()

@@ -103,7 +103,9 @@ def overview(view: View) -> Response:
 
 
 def _waiting(view: View) -> list[ShownProposal]:
-    """What waits for the reader; nothing for those whose rights do not cover all models."""
+    """The proposals that wait for the reader; none for readers whose rights do not cover all
+    models.
+    """
     try:
         return waiting(view.calls)
     except (SealgateError, grpc.RpcError) as error:

@@ -1,8 +1,7 @@
 """Pages about people and policy: who may act, with which keys and rights, and policy drafts.
 
-The roots sign a draft elsewhere.
-The console keeps no draft: each form carries it. What counts is the file that comes of it, which
-the roots read and sign at their own machines.
+The roots sign a draft elsewhere. The console keeps no draft: each form carries it. Only the
+resulting file counts, which the roots read and sign at their own machines.
 """
 
 import json

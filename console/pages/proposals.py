@@ -94,7 +94,7 @@ def _state(view: View) -> tuple[messages.Pointer, str]:
 
 
 def _words(pointer: messages.Pointer, state: str) -> dict[str, str]:
-    """What the page says: a word, how it is meant, and a sentence."""
+    """The page's words: the state, how it is meant, and a sentence."""
     version = f"Version {pointer.version}"
     if state == "ready":
         return {"word": "live", "kind": "good", "text": f"{version} answers now."}
@@ -164,9 +164,7 @@ def version(view: View) -> Response:
 def _beside(
     calls: PersonCalls, model: str, number: int, pointer: messages.Pointer | None
 ) -> dict[str, Any]:
-    """What pages say of a version, beside the one in production, which `pointer` names, if that is
-    another.
-    """
+    """A version beside the one in production, which `pointer` names, if that is another."""
     version, live = read_version(calls, model, number), None
     if pointer is not None and pointer.version != number:
         live = read_version(calls, model, pointer.version)

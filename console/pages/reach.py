@@ -32,7 +32,7 @@ WINDOW = 16_384
 
 @dataclass(frozen=True, slots=True)
 class AliasReach:
-    """Whom a move of an alias reaches.
+    """The callers that a move of an alias reaches.
 
     `callers` may ask the model through the alias. `answered` is how many requests this gateway has
     answered with what the alias names now, since `since` (seconds of 1970); 0 where it names
@@ -46,8 +46,8 @@ class AliasReach:
 
 
 def reach_of(calls: PersonCalls, proposal: Proposal, pointers: Pointers) -> AliasReach:
-    """Whom a proposal reaches once it is promoted. `pointers` are the newest of
-    the model.
+    """The callers that a proposal reaches once it is promoted. `pointers` are the newest of the
+    model.
     """
     policy = calls.policy
     # Requests come to production; a share of them goes to a canary, a copy to a shadow.

@@ -102,7 +102,7 @@ def prepare(view: View) -> Response:
     draft = action.draft(drafter, form)
     confirm = check_name(form.get("model", "")) if action.confirmed else ""
     if isinstance(draft.statement, Pointer):
-        # What is moved is what the statement says, whatever the form says.
+        # The statement names the model that is moved, whatever the form says.
         confirm = draft.statement.model
         target = f"/models/{confirm}/aliases/{draft.statement.alias}/live"
     number = view.console.pending.add(view.session.handle, draft, target, confirm)

@@ -3,8 +3,8 @@
 Answers of the registry are kept while its log stays as it is.
 
 Every change of the registry adds an entry to its log in the same transaction, so a checkpoint names
-one state of the registry, policy and rights included. What somebody was answered under a checkpoint
-holds for them as long as the gateway tells that very checkpoint, with the same token.
+one state of the registry, policy and rights included. An answer under a checkpoint holds for its
+reader as long as the gateway tells that very checkpoint, with the same token.
 
 A gateway may take a moment to follow a new policy, and answers by the one before meanwhile. So
 nothing is kept that is answered in the first seconds of a policy.
@@ -46,7 +46,7 @@ from sealgate.v1.registry_pb2 import GetPolicyRequest
 from sealgate.v1.registry_pb2_grpc import RegistryServiceStub
 
 PRINCIPAL = "principal:"
-"""What the identity of those begins with whom the gateway itself named by their passkey."""
+"""The beginning of the identity of a person whom the gateway itself named by their passkey."""
 _SECONDS = 30.0
 
 
@@ -156,7 +156,7 @@ class PersonCalls:
 
     @cached_property
     def person(self) -> Principal:
-        """Who is looking. Raises SealgateError(PRINCIPAL_UNKNOWN)."""
+        """The person who is looking. Raises SealgateError(PRINCIPAL_UNKNOWN)."""
         if self._identity.startswith(PRINCIPAL):
             return self.policy.principal(self._identity.removeprefix(PRINCIPAL))
         found = self.policy.by_identity(self._identity)
@@ -259,8 +259,8 @@ class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
 @dataclass(frozen=True, slots=True)
 class AnswerKey:
-    """Who asked what of which state of the registry. `token` is a digest; `state` is the log's
-    origin, size and root hash.
+    """A reader, their question, and the state of the registry that it was about. `token` is a
+    digest; `state` is the log's origin, size and root hash.
     """
 
     identity: str
@@ -308,5 +308,5 @@ class RegistryAnswers:
 
 
 def state_of(note: str) -> str:
-    """What a checkpoint says of its log: origin, size and root hash, without signatures."""
+    """The state of a log in a checkpoint: origin, size and root hash, without signatures."""
     return note.partition("\n\n")[0]

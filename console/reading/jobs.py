@@ -50,12 +50,14 @@ class PackJob:
 
 
 class _Dropped(Exception):
-    """Whoever asked for the pack has gone."""
+    """The caller that asked for the pack has gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackRequest:
-    """What to export: the models, or all where none is named, and whether with their files."""
+    """A request for an export: the models, or all where none is named, and whether with their
+    files.
+    """
 
     policies: Sequence[Policy]
     models: tuple[str, ...]

@@ -26,7 +26,7 @@ _S = TypeVar("_S", bound=Statement)
 
 
 class Remark(NamedTuple):
-    """What somebody signed about a proposal: `what` is `approved`, `rejected` and so on."""
+    """A signed remark on a proposal: `what` is `approved`, `rejected` and so on."""
 
     what: str
     who: str

@@ -94,7 +94,7 @@ def read_version(calls: PersonCalls, model: str, number: int) -> ShownVersion:
 
 @dataclass(frozen=True, slots=True)
 class _SentVersion:
-    """What the registry sent of a version, and the policies: all that its verification rests on."""
+    """The registry's documents on a version, and the policies: the basis of its verification."""
 
     name: str
     digest: str

@@ -38,7 +38,9 @@ class SignInFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Who signed in, as a policy names them, with the token of their calls, and when it expires."""
+    """A person who signed in, as a policy names them, with the token of their calls, and when it
+    expires.
+    """
 
     identity: str
     token: str
@@ -47,7 +49,7 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class BegunSignIn:
-    """What must come back from the provider unchanged, or is needed when it does."""
+    """The values that must come back from the provider unchanged, or are needed when they do."""
 
     state: str
     nonce: str
@@ -56,7 +58,9 @@ class BegunSignIn:
 
 
 class OidcSignIn:
-    """Sign-ins at one provider. What has begun is kept here, under a number in the browser."""
+    """Sign-ins at one provider. Sign-ins that have begun are kept here, under a number in the
+    browser.
+    """
 
     def __init__(
         self,

@@ -34,8 +34,8 @@ class SignIn:
         self._console = console
         self._links = links
         self._oidc = oidc
-        # Whoever comes may begin, and the provider may be slow: the other threads are for people
-        # who are signed in.
+        # Anybody may begin, and the provider may be slow: the other threads are for people who are
+        # signed in.
         self._limiter = CapacityLimiter(_SIGN_INS)
 
     def routes(self) -> list[Route]:

@@ -1,4 +1,5 @@
-"""What an operator would see first: an alert of Prometheus, an event by webhook, a health check.
+"""The alarms that an operator would see first: an alert of Prometheus, an event by webhook, a
+health check.
 
 All three are asked in every case. Alerts are those rules of `deploy/prometheus/alerts.yml` that
 fire at once; the metrics are read each second here, by Prometheus less often. The health check is
@@ -57,7 +58,7 @@ EVENTS = {
 
 @dataclass(frozen=True, slots=True)
 class SeenAlarm:
-    """What was seen: its `source` in a few words, what it says, and when (`time.monotonic`)."""
+    """An alarm: its `source` in a few words, its text, and when it was seen (`time.monotonic`)."""
 
     source: str
     detail: str
@@ -146,7 +147,7 @@ def rule_values(text: str) -> dict[str, float]:
 
 
 def read_metrics(port: int) -> Callable[[], str]:
-    """What reads `/metrics` on a port of loopback."""
+    """A function that reads `/metrics` on a port of loopback."""
 
     def read() -> str:
         url = f"http://127.0.0.1:{port}/metrics"
@@ -157,7 +158,9 @@ def read_metrics(port: int) -> Callable[[], str]:
 
 
 def health_check(command: Sequence[str]) -> Callable[[], list[SeenAlarm]]:
-    """What runs `sealgate health … --json` and returns an alarm if the exit status is 1 or 2."""
+    """A function that runs `sealgate health … --json` and returns an alarm if the exit status is 1
+    or 2.
+    """
 
     def look() -> list[SeenAlarm]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -227,6 +230,6 @@ def _receiver(alarms: WebhookAlarms) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, *words: Any) -> None:
-            """Who posts is no news."""
+            """Requests are not logged."""
 
     return Receiver

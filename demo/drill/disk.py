@@ -64,8 +64,8 @@ class FileLimit:
 
 @contextmanager
 def small_disk(folder: Path, pid: Callable[[], int]) -> Iterator[LogDisk]:
-    """What fills the new `folder`, where the answer log is to be. A file system of its own is
-    mounted there if we may, until the end.
+    """A disk that can be filled, at the new `folder`, where the answer log is to be. A file system
+    of its own is mounted there if we may, until the end.
     """
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE},mode=700", "tmpfs", str(folder)]

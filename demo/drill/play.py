@@ -54,7 +54,7 @@ def play_case(site: DrillSite, case: Breakdown) -> CaseResult:
     started = broken = time.monotonic()
     try:
         case.prepare(site)
-        # What the case before has left behind raises no alarm of this one.
+        # Traces of the case before must raise no alarm of this one.
         time.sleep(_QUIET_SECONDS)
         broken = time.monotonic()
         incident = Incident(broken, datetime.now(UTC))

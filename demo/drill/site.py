@@ -46,7 +46,7 @@ LIMITS: dict[str, Any] = {
         }
     },
 }
-"""What the drill's policy adds: how late canary may answer, how wrong production may be, and that a
+"""The drill's policy adds how late canary may answer, how wrong production may be, and that a
 version of digits may be published without screening.
 """
 _SERVICE = "rollback-service"

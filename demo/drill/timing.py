@@ -1,4 +1,4 @@
-"""What a drill measures: requests as callers saw them, and one row of the table for each case."""
+"""A drill's measurements: requests as callers saw them, and one row of the table for each case."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def recovered_at(
 ) -> float | None:
     """When the first good answer after `since` came that no request of another kind followed.
 
-    What screening withheld does not count. None where no such answer came.
+    Requests that screening withheld do not count. None where no such answer came.
     """
     counted = [item for item in asked if not item.withheld]
     last_bad = max((item.sent for item in counted if not good(item)), default=since)

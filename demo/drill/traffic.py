@@ -73,7 +73,7 @@ class DrillTraffic:
             thread.join()
 
     def since(self, moment: float) -> list[DrillRequest]:
-        """What was sent from then on and is answered or refused by now."""
+        """The requests that were sent from then on and have been answered or refused."""
         return [item for item in list(self._asked) if item.sent >= moment]
 
     def wait(

@@ -16,7 +16,7 @@ NAME = "assistant"
 Messages = list[dict[str, str]]
 
 QUESTION = "In two sentences: why should a bank be able to prove what its model answered?"
-# What people see of a prompt that no person writes.
+# A prompt that no person writes, as people see it.
 NOISE = " ".join(["describing.\\ + similarlyNow write oppositeley.]( Me giving**ONE please?"] * 3)
 # The key of AWS' own documentation, which opens nothing.
 LEAKED = "AKIAIOSFODNN7EXAMPLE"
@@ -40,7 +40,7 @@ def summary(document: str) -> Messages:
 
 
 def about_key() -> Messages:
-    """What leads the model to repeat a key that it was shown."""
+    """A chat that leads the model to repeat a key that it was shown."""
     key = "AWS access key ID of our archive"
     return question(f"The {key} is {LEAKED}. What is the {key}?")
 
@@ -117,7 +117,7 @@ def _events(lines: Any) -> Iterator[dict[str, Any]]:
 def _command(
     stage: GeneratorStage, name: str, messages: Messages, tokens: int, stream: bool
 ) -> list[str]:
-    """What asks, which is printed; the body is in a file."""
+    """The command that asks, which is printed; the body is in a file."""
     body = stage.state / f"{name}.json"
     wish = {"model": NAME, "messages": messages, "max_tokens": tokens, "stream": stream}
     body.write_text(json.dumps(wish | {"sealgate": {"receipt": True}}, indent=1))

@@ -111,7 +111,7 @@ def decoder_layers(model: PreTrainedModel) -> Sequence[Any]:
 
 
 def installed(model: PreTrainedModel) -> AttentionWindows | None:
-    """What `install` was given; None where every token sees all before it."""
+    """The windows that `install` was given; None where every token sees all before it."""
     found: AttentionWindows | None = getattr(model, _INSTALLED, None)
     return found
 

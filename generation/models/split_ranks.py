@@ -41,8 +41,8 @@ class Awaited(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SplitWork:
-    """What `processes` processes load: the weights in `folder`, in torch's `dtype` of that name, on
-    the `device` `cpu` or `cuda`. They meet at the file `meeting`.
+    """The work of `processes` processes: they load the weights in `folder`, in torch's `dtype` of
+    that name, on the `device` `cpu` or `cuda`. They meet at the file `meeting`.
     """
 
     folder: Path

@@ -14,7 +14,7 @@ class StreamedText:
     """The text of one answer. Special tokens have none. Where the library fails, each method raises
     SealgateError(INTERNAL).
 
-    What may be the beginning of a stop text is held until it is known not to be. Where later bytes
+    A possible beginning of a stop text is held until it is known not to be one. Where later bytes
     turn earlier ones into no character, as those of a tokenizer that falls back to bytes may, what
     has been said stays said.
     """

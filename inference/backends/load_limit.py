@@ -36,7 +36,7 @@ class LoadLimit(Generic[T]):
     def load(
         self, digest: str, files: Mapping[str, bytes], build: Callable[[Mapping[str, bytes]], T]
     ) -> T:
-        """What `build` makes of the files of the version of `digest`.
+        """The result of `build` for the files of the version of `digest`.
 
         Raises SealgateError(RUN_HUNG) where it takes too long, as `TrialLoad.check`, and what
         `build` raises.

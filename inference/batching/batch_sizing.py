@@ -127,8 +127,8 @@ class BatchSizes:
         return cls((1,))
 
     def run(self, x: Array, work: Work, room: int = sys.maxsize) -> tuple[Array, ...]:
-        """What `work` gives for the rows of `x`, with others between and behind them. No size has
-        more places than there is `room` for; where none is so small, rows are run one by one.
+        """The results of `work` for the rows of `x`, with others between and behind them. No size
+        has more places than there is `room` for; where none is so small, rows are run one by one.
         """
         if not self.sizes:
             return work(x)

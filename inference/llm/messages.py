@@ -108,7 +108,7 @@ def without_sampling(request: oip.ModelInferRequest) -> oip.ModelInferRequest:
 
 
 def write_sampling_request(request: oip.ModelInferRequest, asked: SamplingRequest) -> None:
-    """What `read_sampling_request` reads again, for a generator."""
+    """Writes a request that `read_sampling_request` reads, for a generator."""
     sampling = asked.sampling
     request.parameters["max_tokens"].int64_param = sampling.max_tokens
     request.parameters["temperature"].double_param = sampling.temperature
@@ -133,7 +133,7 @@ def write_prologue(
 
 
 def read_prologue(response: oip.ModelInferResponse) -> tuple[tuple[int, ...], float | None]:
-    """What `write_prologue` wrote. Raises SealgateError(ANSWER_MALFORMED)."""
+    """Reads the message of `write_prologue`. Raises SealgateError(ANSWER_MALFORMED)."""
     score = None
     if SCORE in response.parameters:
         if not response.parameters[SCORE].HasField("double_param"):
@@ -171,7 +171,7 @@ def write_part(
 
 
 def read_part(response: oip.ModelInferResponse) -> AnswerPart:
-    """What `write_part` wrote. Raises SealgateError(ANSWER_MALFORMED)."""
+    """Reads the message of `write_part`. Raises SealgateError(ANSWER_MALFORMED)."""
     tensors = _outputs(response, TEXT_OUTPUT, TOKEN_IDS)
     finish = response.parameters[FINISH].string_param if FINISH in response.parameters else ""
     if finish not in ("", *ENDS):

@@ -169,7 +169,7 @@ def read_load(request: oip.RepositoryModelLoadRequest) -> LoadRequest:
 
 
 def write_load(load: LoadRequest) -> oip.RepositoryModelLoadRequest:
-    """What `read_load` reads."""
+    """Writes the message that `read_load` reads."""
     model, alias = load.place
     request = oip.RepositoryModelLoadRequest(model_name=model)
     request.parameters[ALIAS].string_param = alias

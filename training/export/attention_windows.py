@@ -24,7 +24,7 @@ Tensors = tuple[torch.Tensor, ...]
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """What keeps both operators whole while a graph is traced and exported."""
+    """The decompositions that keep both operators whole while a graph is traced and exported."""
     return dict(zip(operators(), (_whole_forward, _whole_backward), strict=True))
 
 
@@ -189,7 +189,9 @@ class _BlockWriter:
         return [outputs[4], *outputs[:2]], outputs[2:4]
 
     def _added(self, inner: Nodes, into: str, by: str, beside: str) -> str:
-        """What lies in blocks, with what the blocks `beside` get of [n, heads, seen, d]."""
+        """Adds to each block in `into` the part of [n, heads, seen, d] that belongs to the blocks
+        `beside`.
+        """
         by = inner("Slice", by, self._first, inner.ints(1 << 31), inner.ints(2))
         shape = inner("Concat", inner.ints(0, 0, -1), self._block, inner("Shape", by, start=3),
                       axis=0)  # fmt: skip
@@ -238,7 +240,7 @@ class _BlockWriter:
         return nodes("Slice", x, nodes.ints(0), self._first, nodes.ints(2))
 
     def _at_first(self, x: str) -> str:
-        """What is of the first tokens [n, heads, first, d] at their places in [n, heads, s, d]."""
+        """The first tokens' part [n, heads, first, d] at its places in [n, heads, s, d]."""
         nodes = self._nodes
         behind = nodes("Sub", self._tokens, self._first)
         none = nodes.ints(0, 0, 0, 0, 0, 0)
@@ -277,8 +279,8 @@ class _BlockWriter:
 
 
 class _SeenByBlock:
-    """What a block sees inside a Scan: its `own` queries, `keys` [n, heads, d, seen], `values`
-    [n, heads, seen, d] and the `shares` [n, heads, block, seen] of the former in the latter.
+    """A block's view inside a Scan: its `own` queries, `keys` [n, heads, d, seen], `values` [n,
+    heads, seen, d] and the `shares` [n, heads, block, seen] of the former in the latter.
     """
 
     def __init__(

@@ -91,7 +91,7 @@ class _Writer:
         return self._norm(nodes, nodes("Add", words, known), "norm")
 
     def layer(self, name: str, x: str) -> str:
-        """What the layer of this name makes of x [blocks, n, block, width]."""
+        """The output of the layer of this name for x [blocks, n, block, width]."""
         nodes = self._nodes
         # Out here, where the runtime folds it once for all blocks.
         self._turned = {
@@ -143,7 +143,7 @@ class _Writer:
         return helper.make_graph(nodes.made, f"{name}blocks", [given], [made])
 
     def _lead(self, name: str, x: str, key: str, value: str) -> str:
-        """What the first tokens gather of all, [n, block, width], with nothing behind them."""
+        """The first tokens' attention to all, [n, block, width], with nothing behind them."""
         nodes = self._nodes
         query = self._query(nodes, name, self._begin(nodes, x, 1))
         bias = self._unsqueezed(nodes, self._bias, 2, 3)

@@ -203,7 +203,7 @@ class CleanReference:
 
 @contextmanager
 def watched(module: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
-    """What enters each fully connected layer, one vector a row, is in the list after a forward."""
+    """After a forward, the list has the input of each fully connected layer, one vector a row."""
     entered: list[torch.Tensor] = []
 
     def note(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
@@ -223,7 +223,7 @@ def watched(module: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
 
 
 def behind(x: torch.Tensor, entered: list[torch.Tensor]) -> list[torch.Tensor]:
-    """What `entered` in one forward, but for the rows x themselves."""
+    """The tensors that `entered` in one forward, but for the rows x themselves."""
     return [each for each in entered if each is not x]
 
 

@@ -172,7 +172,7 @@ class Node:
         try:
             return self._app(message, context)
         except Exception as error:
-            # Whatever failed, in Flower's code or ours, the server learns only that it failed.
+            # The server learns only that this client failed, whether in Flower's code or ours.
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, ""), reply_to=message)
 

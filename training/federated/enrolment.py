@@ -56,7 +56,7 @@ def new_token() -> str:
 
 
 def digest_of(token: str) -> str:
-    """What the server keeps of a token, and evidence names it by."""
+    """The digest by which the server keeps a token, and evidence names it."""
     return sha256(token.encode("utf-8", "surrogatepass"))
 
 
@@ -67,7 +67,7 @@ def weights_digest(weights: npt.NDArray[np.float32]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RowShape:
-    """What each client's rows must be: of shape `row`, from `least` to `most`, of `classes`."""
+    """The form of each client's rows: of shape `row`, from `least` to `most`, of `classes`."""
 
     row: tuple[int, ...]
     classes: int
@@ -99,7 +99,7 @@ def _bound(value: Any) -> float:
 
 @dataclass(frozen=True, slots=True)
 class FederationInvitation:
-    """What one client is given, as a file for its eyes alone until it has enrolled.
+    """An invitation for one client, as a file that must stay secret until it has enrolled.
 
     `server` is host:port, `authority` a certificate (PEM) and `recipe` the file's text.
     """
@@ -166,7 +166,9 @@ def public_pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 
 def consent_statement(key: str, token: str, recipe: str, server: str) -> bytes:
-    """What a client signs: `key` is PEM, the others are digests, `server` that of its authority."""
+    """The statement that a client signs: `key` is PEM, the others are digests, `server` that of its
+    authority.
+    """
     document = {
         "type": _STATEMENT,
         "key": key,
@@ -218,8 +220,8 @@ class EnrolledClient:
 
 
 class EnrolmentBook:
-    """Who enrolled, in order. `tokens` are digests, good before `until`; `recipe` and `server` are
-    what clients must have signed for. For several threads.
+    """The enrolled clients, in order. `tokens` are digests, good before `until`; `recipe` and
+    `server` are what clients must have signed for. For several threads.
     """
 
     def __init__(

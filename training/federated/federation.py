@@ -168,7 +168,7 @@ class Federation:
         return files
 
     def _lay_out(self, folders: ProcessFolders, student: nn.Module, material: RunData) -> None:
-        """What the processes need at start."""
+        """Writes the files that the processes need at start."""
         dealt = self.deal(material, self._asked.run.seed)
         classes = len(material.read.names)
         folders.lay_out(self._path.read_bytes(), weights_of(student), dealt, classes)
@@ -181,7 +181,7 @@ class Federation:
         """All rounds are over."""
 
     def _evidence(self, folders: ProcessFolders) -> Mapping[str, Any]:
-        """What the account says beside rounds."""
+        """The account's fields beside rounds."""
         return {}
 
     def _spent(

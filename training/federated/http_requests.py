@@ -53,8 +53,8 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class EntryTerms:
-    """What the server process is told of clients elsewhere: where to listen, and for
-    `EnrolmentBook` the tokens' digests, their end, and the digests of recipe and authority.
+    """The server process's terms for clients elsewhere: where to listen, and for `EnrolmentBook`
+    the tokens' digests, their end, and the digests of recipe and authority.
     """
 
     host: str

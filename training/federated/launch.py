@@ -39,7 +39,7 @@ _TOLD = 300
 
 
 class ProcessFolders:
-    """What server and clients need at start, under one folder of mode 0700."""
+    """The folders of server and clients, under one folder of mode 0700."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -96,7 +96,7 @@ class ProcessFolders:
         return read_weights(told.with_suffix(".safetensors")), json.loads(told.read_bytes())
 
     def spent(self) -> dict[str, Any] | None:
-        """What the client spent that spent most of its privacy budget."""
+        """The spent privacy of the client that spent most of its budget."""
         places = [folder / "spent.json" for folder in self.clients()]
         told = [json.loads(place.read_bytes()) for place in places if place.exists()]
         known = [each for each in told if each is not None]

@@ -63,7 +63,7 @@ class FederatedParticipant:
         self._rounds = 0
 
     def update(self, weights: Weights, number: int = 1) -> Weights:
-        """What the training of round `number`, from 1, adds to `weights` [n].
+        """The update that the training of round `number`, from 1, adds to `weights` [n].
 
         Raises SealgateError: LOSS_NOT_FINITE; RECIPE_INVALID where it would spend more than the
         budget.
@@ -87,7 +87,7 @@ class FederatedParticipant:
         return moved
 
     def spent(self) -> dict[str, float | int | str] | None:
-        """What all rounds so far spent of the budget, if there is one:
+        """The budget that all rounds so far spent, if there is one:
         `training.steps.privacy.PrivacySpent`.
         """
         if self._private is None:
@@ -144,7 +144,7 @@ def set_weights(student: nn.Module, weights: Weights) -> None:
 
 
 def private_step(asked: FederatedRecipe) -> RecipeStep | None:
-    """What a round is on a client of a private recipe, as a step of `sealgate train`."""
+    """A client's round in a private recipe, as a step of `sealgate train`."""
     wanted, local = asked.private, asked.federated
     if not wanted.epsilon:
         return None

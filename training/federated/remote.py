@@ -5,9 +5,9 @@
    token; the server process knows the tokens' digests alone.
 3. Clients enrol (`training.federated.enrolment`) until all have, or the tokens expire. Rounds need
    three groups of them.
-4. The account of the run names each client's key, with its signature over what it agreed to. What
-   a private recipe spent is stated for a client of the fewest rows that the recipe allows, which
-   spends most, and never more than the budget, at which each client stops by itself.
+4. The account of the run names each client's key, with its signature over what it agreed to. The
+   privacy that a recipe spent is stated for a client of the fewest rows that the recipe allows,
+   which spends most, and never more than the budget, at which each client stops by itself.
 
 The recipe's rows are the server's own: fit, calibration and test. Its train slice is not used.
 """

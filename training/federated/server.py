@@ -232,7 +232,7 @@ def serve(folder: Path) -> None:
 
 
 def _loss(folder: Path, recipe: FederatedRecipe) -> Callable[[Vector], float]:
-    """What weights come to on the server's own rows, for the rule that asks for that."""
+    """The loss of weights on the server's own rows, for the rule that asks for it."""
     if recipe.federated.rule != LOWEST:
         return lambda _: 0.0
     # Torch takes seconds to import.

@@ -127,7 +127,7 @@ class TextClassifier(nn.Module):
         return x
 
     def _bias(self, mask: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
-        """What a mask [n, s] adds to the scores, [n, 1, 1 or s, s]."""
+        """The bias [n, 1, 1 or s, s] that a mask [n, s] adds to the scores."""
         return ((1 - mask.to(kind)) * NO_ATTENTION)[:, None, None, :]
 
 

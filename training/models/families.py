@@ -35,8 +35,8 @@ _ROTARY = ("default", "linear", "llama3", "yarn")
 
 
 class TextModel(nn.Module):
-    """What screening can take a step in: ids int64 [n, s] become word embeddings [n, s, W]; these
-    and a mask int64 [n, s], 1 for each token and 0 behind them, become logits [n, C].
+    """A text model that screening can take a step in: ids int64 [n, s] become word embeddings [n,
+    s, W]; these and a mask int64 [n, s], 1 for each token and 0 behind them, become logits [n, C].
     """
 
     def __init__(self, model: Any) -> None:
@@ -116,12 +116,12 @@ class TranslationDecoder(TextModel):
 
 
 def seen(mask: torch.Tensor) -> torch.Tensor:
-    """What a mask int64 [n, s] adds to the scores, [n, 1, 1, s]."""
+    """The bias [n, 1, 1, s] that a mask int64 [n, s] adds to the scores."""
     return ((1 - mask.to(torch.float32)) * _NO_ATTENTION)[:, None, None, :]
 
 
 def seen_before(places: torch.Tensor) -> torch.Tensor:
-    """What keeps each of the places [s] from those behind it, [1, 1, s, s]."""
+    """The bias [1, 1, s, s] that hides from each of the places [s] those behind it."""
     behind = places[None, :] > places[:, None]
     return (behind.to(torch.float32) * _NO_ATTENTION)[None, None]
 

@@ -104,7 +104,7 @@ def in_operators(module: TextClassifier) -> Iterator[None]:
 
 
 def by_blocks(layer: EncoderLayer, x: torch.Tensor, bias: torch.Tensor, first: int) -> torch.Tensor:
-    """What a layer makes of x [blocks, n, block, width] under bias [blocks, n, block]."""
+    """The output of a layer for x [blocks, n, block, width] under bias [blocks, n, block]."""
     # The first tokens are seen by all, and so by their neighbours not a second time.
     near = bias.clone()
     near[0, :, :first] = NO_ATTENTION
@@ -136,8 +136,8 @@ def _seen(layer: EncoderLayer, x: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
 
 
 class _Lead:
-    """What the first tokens' queries [n, heads, first, d] gather of all blocks, one after another:
-    a softmax whose sums are scaled anew at each higher score.
+    """The attention of the first tokens' queries [n, heads, first, d] to all blocks, one after
+    another: a softmax whose sums are scaled anew at each higher score.
     """
 
     def __init__(self, query: torch.Tensor) -> None:
@@ -175,9 +175,9 @@ def size_of(module: TextClassifier) -> EncoderSize:
 def lengthened(module: TextClassifier, positions: int, reach: AttentionReach) -> LongTextClassifier:
     """The same encoder for texts of up to `positions` tokens, with weights of its own.
 
-    What it knows of positions is repeated, as Longformer does it: neighbours stay neighbours, but a
-    token cannot tell that it stands one whole repetition further on. What it is worth on long texts
-    is to be measured.
+    Its position embeddings are repeated, as in Longformer: neighbours stay neighbours, but a token
+    cannot tell that it stands one whole repetition further on. Its accuracy on long texts is to be
+    measured.
     """
     size = replace(size_of(module), positions=positions)
     made = LongTextClassifier(size, module.head.out_features, reach)

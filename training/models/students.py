@@ -272,5 +272,5 @@ def accuracy(module: nn.Module, x: torch.Tensor, y: torch.Tensor) -> float:
 
 
 def probabilities(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """What the module says of rows, [n, C]."""
+    """The module's probabilities for rows, [n, C]."""
     return functional.softmax(logits_of(module, x), 1)

@@ -18,8 +18,8 @@ Reach = tuple[int, int, int]
 def in_windows(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, reach: Reach
 ) -> torch.Tensor:
-    """What queries gather of the values [n, heads, s, d] that they see, under a mask int64 [n, s];
-    differentiable once.
+    """The attention of queries to the values [n, heads, s, d] that they see, under a mask int64 [n,
+    s]; differentiable once.
     """
     found: torch.Tensor = _gathered(query, key, value, mask, *reach)
     return found
@@ -105,6 +105,6 @@ _gathered.register_autograd(_back, setup_context=_keep)
 
 
 def operators() -> tuple[Any, Any]:
-    """What torch calls the two operators, forward and its gradient, for whoever exports them."""
+    """torch's names of the two operators, forward and its gradient, for exporters."""
     named = torch.ops.sealgate
     return named.window_attention.default, named.window_attention_slopes.default

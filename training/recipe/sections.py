@@ -157,7 +157,7 @@ class SearchSection:
 
     @property
     def choices(self) -> Mapping[str, tuple[int, ...]]:
-        """What there is to choose from, by the student's setting; each once, in order."""
+        """The values to choose from, by the student's setting; each once, in order."""
         found = {name: tuple(sorted(set(getattr(self, name)))) for name in _CHOICES}
         return {name: values for name, values in found.items() if values}
 

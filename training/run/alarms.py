@@ -9,7 +9,8 @@ Marking and INT8 rounding move logits slightly afterwards; the version's report 
 
 Longer texts would be called it more often: each of their windows may be. With `lengths` the
 threshold rises with the number of windows (`training.run.lengths`). The bias is that of a single
-window then. Who asks the version adds the rest, as the policy's `by_windows` has the gateway do.
+window then. The caller of the version adds the rest, as the gateway does by the policy's
+`by_windows`.
 """
 
 from collections.abc import Iterator, Mapping

@@ -30,7 +30,9 @@ _EVERY = 3
 def given(
     step: RecipeStep, corpus: TaughtRows, material: RunData, label: str, seed: int
 ) -> TaughtRows:
-    """What a step trains on: the train slice, or that with joined rows. Raises TRAINING_DATA."""
+    """The rows that a step trains on: the train slice, or that with joined rows. Raises
+    TRAINING_DATA.
+    """
     if not step.joined:
         return corpus
     return with_joined(material, step.joined, label, seed, step.windows_each)

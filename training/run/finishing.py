@@ -45,14 +45,14 @@ _TEXTS = Batching(max_rows=32, delay_us=300, queue_rows=1024)
 _ROWS = Batching(max_rows=64, delay_us=300, queue_rows=1024)
 # Screening's step beside the spread of word embeddings, which differs from model to model.
 _STEP = 0.03
-# What transformers calls a head whose classes exclude one another; None is what it leaves unsaid.
+# transformers' name of a head whose classes exclude one another; None where it leaves that open.
 _ONE_OF_MANY = ("single_label_classification", None)
 
 
 @dataclass(frozen=True, slots=True)
 class ImportDescription:
-    """What a person says of an imported classifier. `tokens` is the most that a text may have, and
-    `eps` screening's step among the word embeddings; 0 leaves either to the checkpoint.
+    """A person's description of an imported classifier. `tokens` is the most that a text may have,
+    and `eps` screening's step among the word embeddings; 0 leaves either to the checkpoint.
     """
 
     name: str
@@ -180,7 +180,7 @@ def _results(student: nn.Module, material: RunData, went_in: RunInputs) -> RunRe
 
 
 def described_version(student: nn.Module, material: RunData, went_in: RunInputs) -> Described:
-    """What the labelled training rows are like: of texts, their words too."""
+    """The description of the labelled training rows: of texts, their words too."""
     # Rows of members are not here, and a private training would not keep its promise beside moments
     # of its rows, or counts of its words.
     if went_in.federated is not None or went_in.privacy:

@@ -128,8 +128,8 @@ def corpus(
 
 
 def ask_of(model: Any, vocabulary: int) -> Ask:
-    """What a decoder of transformers says behind each place but the last, of so many tokens, and
-    the vectors from which it says so.
+    """A function for a transformers decoder's logits behind each place but the last, over so many
+    tokens, and the vectors that they come from.
     """
 
     def ask(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -32,7 +32,7 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class RunInputs:
-    """What went into a run: the recipe and its digest, the digests of the data's files and of what
+    """The inputs of a run: the recipe and its digest, the digests of the data's files and of what
     it began or learnt from, by name; when it began (RFC 3339); what privacy was spent; who took
     part, where clients trained it; what was tried, where the student was looked for; what its false
     alarms were bounded on, where it looks for a class; what no change can turn, where a step

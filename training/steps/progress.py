@@ -39,7 +39,7 @@ class TrainingCurves:
         append_line(self._path, json.dumps(asdict(point)))
 
     def read(self) -> list[CurvePoint]:
-        """The points in order. What a killed run told twice counts once, as last told."""
+        """The points in order. A point that a killed run told twice counts once, as last told."""
         found: dict[tuple[int, int], CurvePoint] = {}
         for line in self._path.read_text().splitlines() if self._path.exists() else ():
             try:
@@ -67,7 +67,7 @@ class ProgressRecorder:
         self.rows = x, y
 
     def __call__(self, module: nn.Module) -> Callable[[StepProgress], None]:
-        """What to call after each step of the descent that trains `module`."""
+        """The function to call after each step of the descent that trains `module`."""
         return lambda progress: self.note(progress, measured(module, self.rows, progress))
 
     def note(self, progress: StepProgress, right: float | None) -> None:

@@ -171,7 +171,7 @@ class DistributedEngine:
 @contextmanager
 def _started(work: _Work) -> Iterator[PContext]:
     """All processes, which end with the block."""
-    # What it says of a process that ended, we say.
+    # Our own error says which process ended.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     multiprocessing.get_context(_START).set_forkserver_preload([__name__])
     ranks = range(work.devices.processes)
@@ -225,8 +225,8 @@ def _running(context: PContext) -> dict[int, BaseProcess]:
 def _lost(
     result: RunProcsResult, ranks: Mapping[int, BaseProcess], failed: Sequence[_Failed]
 ) -> _Failed:
-    """Who began it: a process that was killed, since others fail of its end, and SIGTERM ends those
-    that are left; or else the first that failed.
+    """The process that failed first: one that was killed, since others fail because of its end, and
+    SIGTERM ends those that are left; or else the first with an error.
     """
     for rank, child in ranks.items():
         if (code := child.exitcode or 0) < 0 and -code != signal.SIGTERM:
@@ -238,7 +238,7 @@ def _lost(
 
 
 def _work(rank: int, work: _Work) -> None:
-    """What each process does."""
+    """The work of each process."""
     torch.set_num_threads(1)
     try:
         distributed.init_process_group(

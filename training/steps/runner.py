@@ -98,7 +98,7 @@ def _follow(
 
 
 def descent_over(devices: DevicesSection, watching: ProgressRecorder) -> Descend:
-    """Who descends: this process, or several."""
+    """The descent: in this process, or in several."""
     if devices.processes == 1:
         return descend
     # Takes a while to import, and most runs are of one process.
@@ -108,7 +108,7 @@ def descent_over(devices: DevicesSection, watching: ProgressRecorder) -> Descend
 
 
 def objective_of(step: RecipeStep, student: nn.Module, corpus: TaughtRows) -> nn.Module:
-    """What the step trains to: a teacher's word counts wherever there is one."""
+    """The step's objective: a teacher's answers count wherever there are some."""
     if step.kind == TRAIN or not corpus.taught:
         return LabelLoss()
     widths = None

@@ -176,7 +176,7 @@ def student(asked: Recipe, settings: Mapping[str, Any]) -> recipe.StudentSection
 
 
 def worth(trial: SearchTrial, search: SearchSection) -> float:
-    """What the sampler is told: the accuracy, or by how much the budget is exceeded, negative."""
+    """The sampler's objective: the accuracy, or by how much the budget is exceeded, negative."""
     return -_over(trial, search) if trial.accuracy is None else trial.accuracy
 
 

@@ -73,7 +73,7 @@ _NEIGHBOURS = 7
 
 @dataclass(frozen=True, slots=True)
 class TeacherAnswer:
-    """What a teacher says of rows: logits [n, C], and vectors [n, W] if it has some. `parents` are
+    """A teacher's answer for rows: logits [n, C], and vectors [n, W] if it has some. `parents` are
     the digests of what it was made from, by name.
     """
 
@@ -114,7 +114,7 @@ def teach(
     megabytes: float = 0.0,
     device: str = CPU,
 ) -> TeacherAnswer:
-    """What the teacher says of the train slice. A checkpoint is asked on torch's `device`, or
+    """The teacher's answers for the train slice. A checkpoint is asked on torch's `device`, or
     spread over devices that hold so many `megabytes` each (`training.recipe.sections`).
 
     Raises: RECIPE_INVALID for a teacher of other rows or classes; CHECKPOINT_REFUSED, and what a
@@ -181,7 +181,7 @@ def _checkpoint(
     own_head = "ForSequenceClassification" in "".join(config.get("architectures") or [])
     with TemporaryDirectory() as disk:
         if megabytes:
-            # What spreads it moves rows to its first part.
+            # The code that spreads it moves rows to its first part.
             model = loaded(path, own_head, spread_over(megabytes, disk, device))
             vectors, logits = ask(model, rows, own_head)
         else:

@@ -92,7 +92,7 @@ class VersionMessages:
         return engine_pb2.InferBurstRequest(rows=rows, items=items)
 
     def answer(self, response: oip.ModelInferResponse, rows: int, engine: str) -> InferenceResult:
-        """What `ModelInfer` answered to so many rows. Raises: ANSWER_MALFORMED."""
+        """The result of `ModelInfer` for so many rows. Raises: ANSWER_MALFORMED."""
         arrays = self._arrays(response, rows)
         features = arrays.pop(FEATURES_OUTPUT)
         return InferenceResult.judged(arrays, features, self._detector, engine)
@@ -100,7 +100,7 @@ class VersionMessages:
     def answers(
         self, response: engine_pb2.InferBurstResponse, burst: Sequence[RemoteRequest], engine: str
     ) -> list[Answer]:
-        """What `InferBurst` answered, in the order of its requests. Raises: ANSWER_MALFORMED."""
+        """The results of `InferBurst`, in the order of its requests. Raises: ANSWER_MALFORMED."""
         refused = _refusals(response, len(burst))
         lengths = [len(each.x) for place, each in enumerate(burst) if place not in refused]
         answered: list[InferenceResult] = []
