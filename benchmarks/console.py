@@ -219,7 +219,7 @@ def _measured(browser: httpx2.Client, addresses: list[str], times: int) -> dict[
 
 
 def _processor_seconds() -> float:
-    """What gateway and console have computed, in seconds of a core."""
+    """The processor time of gateway and console so far, in seconds of a core."""
     return sum(map(processor_seconds, children(os.getpid())))
 
 

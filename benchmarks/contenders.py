@@ -1,4 +1,4 @@
-"""Who is measured: how each is started, what it is sent, and the grid in which its best is sought.
+"""The measured servers: how each is started, its requests, and the grid of settings for its best.
 
 Each serves the same graph on one thread of one core. A grid is small on purpose: what a user would
 turn first. A peer that cannot be installed or started is named in the result, with the reason.

@@ -50,7 +50,8 @@ _LONGEST_SECONDS = 0.6
 
 
 class LoadUntilKilled:
-    """Callers who ask, and an admin's changes, until the gateway is gone. What was answered stays.
+    """Callers who ask, and an admin's changes, until the gateway is gone. The answers that came are
+    kept.
 
     A receipt's leaf is its header and its commitments.
     """
@@ -220,7 +221,7 @@ def main(kills: int, seed: int, kinds: tuple[str, ...], transports: tuple[str, .
 
 
 def _targets(rows: list[dict[str, Any]]) -> list[Target]:
-    """What was missing would have ended the run with an error."""
+    """A missing answer would have ended the run with an error."""
     names = dict.fromkeys(row["transport"] for row in rows)
     kills = {name: sum(row["kills"] for row in rows if row["transport"] == name) for name in names}
     found = [Target(f"kills with {name}", count, 250, least=True) for name, count in kills.items()]

@@ -25,7 +25,7 @@ def main() -> int:
 
 
 def targets(item: CaseResult) -> list[Target]:
-    """What each case is held against."""
+    """The targets of each case."""
     steps = (
         ("detected", item.detect, MOST_SECONDS),
         ("rolled back or recovered", item.recover, MOST_SECONDS),

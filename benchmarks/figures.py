@@ -56,7 +56,7 @@ class Cell:
 
 
 def summary(cells: Sequence[Cell]) -> dict[str, Any]:
-    """What a row of the report says of the cells of several rounds."""
+    """The figures of a row of the report, from the cells of several rounds."""
     failures: dict[str, int] = {}
     for cell in cells:
         for reason, count in cell.failures.items():

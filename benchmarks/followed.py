@@ -4,8 +4,8 @@ A file counts as soon as any function of it runs, so `Trace.files` are many: for
 counters and what looks at them from time to time. Of these, `leading` call on into another file of
 the product: the others only answer. `way` are the files on the call stack when the model's graph
 runs, when the record is committed and when the answer leaves; of a publication, when a worker
-starts, when the files are sent and when the version is committed. Whoever follows a request or a
-publication down reads these.
+starts, when the files are sent and when the version is committed. A reader who follows a request or
+a publication down reads these.
 """
 
 import sys

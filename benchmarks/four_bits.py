@@ -11,8 +11,8 @@
     other float32       arrays of `LEAST_WEIGHTS` elements or more are rounded in the same blocks,
                         along their last axis, behind a `DequantizeLinear`.
 
-Biases, norms and scales stay in float32. What a file says beside its graph is left out, and inner
-tensors get short names: of a small network that is most of the file.
+Biases, norms and scales stay in float32. All but the graph is left out of a file, and inner tensors
+get short names: they are most of a small network's file.
 """
 
 from collections.abc import Callable, Iterable

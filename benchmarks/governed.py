@@ -52,7 +52,7 @@ class Installed:
         return (self.stage.state / "artifacts" / name[:2] / name[2:]).read_bytes()
 
     def stages(self) -> dict[str, Any]:
-        """What publishing found of stages of screening, and the share of clean rows that go on."""
+        """The stages of screening that publishing chose, and the share of clean rows that go on."""
         evidence = self.shown["evidence"]
         report = next(each["body"] for each in evidence if each["kind"] == SCREENING_REPORT)
         found: dict[str, Any] = dict(report["stages"])

@@ -86,7 +86,7 @@ def _gpus() -> tuple[list[str], dict[str, str]]:
 def _ways(
     files: dict[str, bytes], gpus: list[str]
 ) -> tuple[dict[str, Callable[[Any], object]], dict[str, str]]:
-    """What runs a batch in each way, and why others cannot."""
+    """The functions that run a batch in each way, and why others cannot."""
     settings = {CPU: RuntimeSettings()}
     settings["cpu, deterministic"] = RuntimeSettings(deterministic=True)
     for name in gpus:
@@ -146,7 +146,7 @@ def _timed(way: Callable[[Any], object], x: Any) -> float:
 
 
 def targets(table: list[dict[str, Any]], torch_ms: Mapping[str, float]) -> list[Target]:
-    """What a GPU is held to. Without one, none has a value: the processor's figures say nothing of
+    """The targets of a GPU. Without one, none has a value: the processor's figures say nothing of
     it. `torch_ms` are the milliseconds of torch's ways (`benchmarks.gpu_torch`).
     """
     ms = {(row["way"], row["rows"]): row["ms"] for row in table} | {

@@ -57,7 +57,7 @@ class GuideSource:
 
 
 def _recall(document: Document) -> list[Target]:
-    """What attention windows keep of the recall of a name at half of a text."""
+    """The share of a name's recall that attention windows keep at half of a text."""
     ways = {row["way"]: row["recall"] for row in document["rows"] if "recall" in row}
     if not {"full", "windows"} <= ways.keys():
         return []

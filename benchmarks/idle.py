@@ -1,4 +1,4 @@
-"""What idle connections and an idle gateway cost, with each transport: `python -m benchmarks.idle`.
+"""The cost of idle connections and an idle gateway, by transport: `python -m benchmarks.idle`.
 
 A gateway with the demo's digits model; 1,000 connections with TLS, on each of which one call has
 authenticated. Told are the megabytes of memory that they add, and the share of a core and the

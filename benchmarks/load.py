@@ -20,7 +20,7 @@ _PACKAGES = "golang-go golang-google-grpc-dev golang-google-protobuf-dev"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the client is to do: see `Plan` in load_client/main.go."""
+    """The client's plan: see `Plan` in load_client/main.go."""
 
     protocol: str
     address: str

@@ -132,7 +132,7 @@ def _driven(
 
 
 def targets(table: list[dict[str, Any]], memory: Memory) -> list[Target]:
-    """What the issue asks for: past saturation answers go on, refusals are quick and helpful."""
+    """The targets: past saturation answers go on, refusals are quick and helpful."""
     best = max(row["goodput"] for row in table if row["load"] <= 1.0)
     past = [row for row in table if row["load"] > 1.0]
     others = sum(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-# What came before was spent on loading code and filling caches.
+# The first share of a run loads code and fills caches.
 _WARM = 0.2
 
 

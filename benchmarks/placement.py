@@ -75,7 +75,7 @@ def placements(names: list[str]) -> dict[str, EnginePlacement]:
 
 @dataclass(slots=True)
 class MeasuredWay:
-    """What one way came to, round by round."""
+    """The results of one way, round by round."""
 
     rates: list[float] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def targets(ways: Mapping[str, MeasuredWay], factor: float) -> list[Target]:
-    """What placing by cost is held to, in ratios within a round."""
+    """The targets of placing by cost, in ratios within a round."""
     cost = ways[COST]
     ideal = factor / (factor + 1)
     off = Spread.of(abs(share - ideal) for share in cost.shares).median
@@ -166,7 +166,7 @@ def _device(factor: float) -> list[str]:
 
 
 def _await_costs(gateway: Gateway, pool: EnginePool) -> dict[str, dict[str, float]]:
-    """What both engines have measured, in ms by rows. Raises: TimeoutError."""
+    """The costs that both engines have measured, in ms by rows. Raises: TimeoutError."""
     digest = gateway.engine.resolve("digits").digest
     end = time.monotonic() + _MEASURE_SECONDS
     while not all(digest in engine.measured for engine in pool.engines.values()):

@@ -42,7 +42,7 @@ class Cores:
 
 @contextmanager
 def pinned(cores: set[int]) -> Iterator[None]:
-    """What is started meanwhile runs on `cores`, and so does whatever it starts."""
+    """Processes that are started meanwhile run on `cores`, and so do their children."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -169,7 +169,7 @@ class ServerGroup:
 
 
 def cpu_seconds(before: Mapping[int, int], after: Mapping[int, int]) -> float:
-    """What was used between two readings of `Server.ticks`."""
+    """The processor time between two readings of `Server.ticks`."""
     return sum(used - before.get(pid, 0) for pid, used in after.items()) / _TICK
 
 

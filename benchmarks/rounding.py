@@ -187,8 +187,8 @@ def _exported(net: torch.nn.Module, given: torch.Tensor) -> bytes:
 
 
 def measured(made: Mapping[str, bytes], task: LearningTask, rounds: int) -> Measured:
-    """What the files of the graphs are like; times are the least of rounds in which each has its
-    turn, in milliseconds of CPU.
+    """The figures of the graphs' files; times are the least of rounds in which each has its turn,
+    in milliseconds of CPU.
     """
     sessions, found = {}, {}
     for arm, graph in made.items():

@@ -30,7 +30,7 @@ _ENGINE_START = "listening: "
 
 @dataclass(slots=True)
 class MeasuredSetup:
-    """What is measured, with its cells by load; `engine` has the engine's share of the CPU."""
+    """A measured setup, with its cells by load; `engine` has the engine's share of the CPU."""
 
     name: str
     servers: ServerGroup

@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def _measured(wanted: str, pace: Turns) -> dict[str, Any]:
-    """What one model's part of the report is made of."""
+    """The measurements of one model's part of the report."""
     cores = Cores.of_this_machine()
     client = LoadClient.build(_FOLDER.parent, cores.client)
     rows: list[dict[str, Any]] = []
@@ -239,7 +239,7 @@ def _round(bench: Bench, entries: list[Entry], seconds: float) -> None:
             _turn(bench, entry, OPEN, replace(plan, rate=rate))
     best = best_peer({entry.name: entry for entry in entries})
     for entry in entries:
-        # What who moves from that peer has: as many requests as before.
+        # A user who moves from that peer sends as many requests as before.
         if best is not None and entry.recorded is not None:
             rate = OPEN_SHARE * best.cells[f"{_FULL} in flight"][-1].rate
             plan = replace(entry.plan, in_flight=_FULL, seconds=seconds, rate=rate)

@@ -1,4 +1,4 @@
-"""What is asked of Sealgate beside the peers, and why where it falls short."""
+"""The targets of Sealgate beside the peers, and the reason for each miss."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -82,7 +82,7 @@ def explained(target: Target) -> Target:
 
 
 def _of_texts(entries: Mapping[str, Measured], alone: Alone) -> list[Target]:
-    """What batching and the runtime are worth, with nothing of governance."""
+    """The targets of batching and the runtime, without governance."""
     plain = entries.get(PLAIN)
     if plain is None:
         return []
@@ -106,7 +106,7 @@ def _of_texts(entries: Mapping[str, Measured], alone: Alone) -> list[Target]:
 
 
 def _of_spam(measured: Mapping[str, Sequence[Measured]]) -> list[Target]:
-    """What screening of a large model leaves of the rate, beside a peer that governs nothing."""
+    """The targets of the rate with a large model's screening, beside an ungoverned peer."""
     entries = {entry.name: entry for entry in measured.get(SPAM, ())}
     best = best_peer(entries)
     found = []

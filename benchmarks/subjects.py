@@ -1,4 +1,4 @@
-"""Whom the benchmark of sessions attacks: demo models with detectors, and rows of Fashion-MNIST."""
+"""The subjects of the sessions' benchmark: demo models with detectors, and Fashion-MNIST."""
 
 from dataclasses import dataclass
 from pathlib import Path

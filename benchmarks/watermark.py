@@ -147,7 +147,7 @@ def _rows(parts: dict[str, Part], name: str) -> list[Row]:
 
 
 def earlier_parts(path: Path) -> dict[str, Part]:
-    """What the run before measured: by network and kind, and of those that nobody marked."""
+    """The parts of the run before: by network and kind, and of those that nobody marked."""
     if not path.exists():
         return {}
     read = json.loads(path.read_text())
@@ -187,7 +187,7 @@ def _network(
 
 
 def _kinds(name: str) -> list[str]:
-    """What is asked of a network."""
+    """The kinds of measurements on a network."""
     other = {STORED: name not in _CONVOLVED, PROVED: name in _CERTIFIED}
     return [kind for kind in _KINDS if other.get(kind, True)]
 

@@ -114,7 +114,7 @@ def _alarms(name: str, texts: Sequence[str]) -> Row:
 
 
 def _screened(text: str) -> tuple[str, set[str]]:
-    """What leaves of a text, and the kinds of what was found."""
+    """The text as it leaves, and the kinds of findings."""
     screen = AnswerScreen(_RULES)
     said = b"".join(part.text for part in screen.over(_answer(parts_of(text)))).decode()
     return said, screen.kinds

@@ -1,4 +1,4 @@
-"""What a classifier of answers costs: the demo's, published and live as the policy asks for one.
+"""The cost of a classifier of answers: the demo's, published and live as the policy asks for one.
 
 It was trained to read prompts, which a cost does not depend on. Answers go on whatever it finds.
 The costs are those of the whole process for each token: the windows, the engine's batch and the

@@ -139,7 +139,7 @@ def _measured(harness: GatewayHarness, model: ReadyModel, folder: Path) -> Row:
 
 
 def _attacked(files: Mapping[str, bytes], model: ReadyModel) -> Row:
-    """What attacks without gradients come to."""
+    """The results of attacks without gradients."""
     rows = model.x[-_ATTACKED:]
     found = leaf_search(files, rows)
     if np.issubdtype(model.y.dtype, np.integer):

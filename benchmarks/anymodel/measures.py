@@ -1,4 +1,4 @@
-"""What is measured of a ready model: its gradient beside torch's, and attacks without gradients."""
+"""Measures a ready model: its gradient beside torch's, and attacks without gradients."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ def leaf_search(files: Mapping[str, bytes], x: Floats) -> dict[str, dict[str, fl
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Judge:
-    """What answers and screens rows of a version of a table."""
+    """Answers and screens rows of a version of a table."""
 
     config: ModelConfig
     rules: RowRules

@@ -298,4 +298,4 @@ MODELS: Mapping[str, Callable[[], ReadyModel]] = {
     "xgboost-digits": _many_classes,
     "regressor": _regressor,
 }
-"""What trains each model and writes its file."""
+"""The functions that train each model and write its file."""

@@ -1,4 +1,4 @@
-"""What training with clients should reach, and what a poisoner among them does to its update.
+"""The targets of training with clients, and how a poisoner among them changes its update.
 
 sign-flip   sends minus ten times what its training added
 labels      trains on labels that are each one too high, and sends ten times what that added

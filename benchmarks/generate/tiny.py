@@ -1,6 +1,6 @@
 """A decoder of random weights, plain, served and governed.
 
-What a token costs does not depend on what it says.
+A token's cost does not depend on its text.
 """
 
 from pathlib import Path

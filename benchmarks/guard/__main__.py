@@ -123,8 +123,8 @@ def main() -> None:
 def _of_guard(
     guard: Published, learnt: Learnt, sets: Sequence[Prompts]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """What it makes of each set, by the general margin and by those of roles; and the rest that is
-    told of it.
+    """The guard's results on each set, by the general margin and by those of roles, and its other
+    figures.
     """
     margins = guard.margins
     rows = [margins.row(prompts) for prompts in sets]

@@ -1,4 +1,4 @@
-"""What a guard is held against: classifiers that learnt from the same windows, or from others.
+"""The guard's baselines: classifiers that learnt from the same windows, or from others.
 
     TF-IDF      logistic regression on n-grams of words and of characters (scikit-learn)
     MiniLM      a linear head on the vectors of the encoder as it was imported: nothing in it moved
@@ -53,7 +53,9 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What a recipe trains on, as texts and as rows of tokens; `said` has the text of each row."""
+    """The training data of a recipe, as texts and as rows of tokens; `said` has the text of each
+    row.
+    """
 
     recipe: Recipe
     rows_read: SourceRows

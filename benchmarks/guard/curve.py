@@ -1,4 +1,4 @@
-"""What more prompts would bring: the recipe followed with a part of its labels, and TF-IDF beside.
+"""The learning curve over more prompts: the recipe with a part of its labels, and TF-IDF beside.
 
 `python -m benchmarks.guard.curve` follows it, for an hour of one core, and writes
 results/guard_curve.json and guard.svg. Each run keeps its folder, `build/guard/curve/SHARE`, so

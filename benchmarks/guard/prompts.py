@@ -1,11 +1,12 @@
 """Prompts that a guard never saw, in sets: clean ones, and injections as they are and as attackers
 hide them.
 
-Held out are parts of the two corpora that it learnt from. What to expect elsewhere say two corpora
-of other origin (`benchmarks.guard.elsewhere`), injections in other languages by other people,
-prompts that speak of instructions and mean no harm (`about.txt`, made up for this), system prompts
-(`operators.txt`, made up too), and e-mails, half of them spam, their beginnings and as wholes, and
-descriptions of packages, which are no prompts. Chats and long texts are made of held-out ones.
+Held out are parts of the two corpora that it learnt from. For the results to expect elsewhere,
+there are two corpora of other origin (`benchmarks.guard.elsewhere`), injections in other languages
+by other people, prompts that speak of instructions and mean no harm (`about.txt`, made up for
+this), system prompts (`operators.txt`, made up too), and e-mails, half of them spam, their
+beginnings and as wholes, and descriptions of packages, which are no prompts. Chats and long texts
+are made of held-out ones.
 """
 
 import base64
@@ -88,7 +89,7 @@ def held_out() -> list[Prompts]:
 
 
 def fetched() -> Mapping[str, Iterator[str]]:
-    """What training reads that is no prompt, by kind."""
+    """The texts of training that are no prompts, by kind."""
     (site,) = _LEARNT_SITES.glob("python3*/site-packages")
     papers = documents(site, Path(sysconfig.get_path("stdlib")))
     return {"e-mails": whole_mails(MAILS), "documents": papers}

@@ -141,7 +141,7 @@ class Published:
         return self._live.digest
 
     def reads_answers(self) -> Callable[[str], bool]:
-        """What says whether it finds its class in what has come of an answer."""
+        """A function that says whether it finds its class in an answer's text so far."""
         rules = AnswerClassifierRules(self._live.digest, self._guard.label, Consequence.FLAG)
         until = time.monotonic() + _SECONDS
         return self._gateway.of_answers(rules, until, self._call)
@@ -176,7 +176,7 @@ def published(made: FinishedRun, model: str, label: str) -> Iterator[Published]:
 
 
 def by_windows(made: FinishedRun) -> dict[int, int]:
-    """What longer texts add to the threshold, as training settled it."""
+    """The amount that longer texts add to the threshold, as training settled it."""
     found = made.report.get("alarms", {}).get("by_windows", {})
     return {int(windows): raised for windows, raised in found.items()}
 

@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _busy(ready: float) -> str:
-    """What to say of a machine on which so many processes were ready to run at the start."""
+    """A note on a machine on which so many processes were ready to run at the start."""
     return f"others kept {ready:.1f} processes ready to run" if ready > _QUIET else ""
 
 

@@ -53,8 +53,8 @@ def large_log(folder: Path, entries: int) -> list[Row]:
 
 
 def as_of(folder: Path, entries: int) -> list[Row]:
-    """What was live at times over a history of moves: shown by a registry whose log has as many
-    entries, and checked as an auditor's machine checks it.
+    """The live versions at times over a history of moves: shown by a registry whose log has as many
+    entries, and checked as an auditor's machine checks them.
     """
     harness = RegistryHarness(folder, f"sqlite:///{folder}/registry.db").found()
     began = harness.now

@@ -1,4 +1,4 @@
-"""What recording costs: bursts by one thread, as the request path does, and single records by many.
+"""The cost of recording: bursts by one thread, as on the request path, and single records by many.
 
 A figure includes the receipt of every record, encoded. The native package makes the entries where
 it is installed, but in rows that say "in Python".
@@ -53,7 +53,7 @@ _TURNS = 40
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a turn of one subject measured, for each record."""
+    """The measurements of a turn of one subject, for each record."""
 
     seconds: float
     cpu_seconds: float

@@ -1,4 +1,4 @@
-"""What a thief, or a deployment, does to weights."""
+"""The changes that a thief, or a deployment, makes to weights."""
 
 from collections.abc import Mapping
 

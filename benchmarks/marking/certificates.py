@@ -1,4 +1,4 @@
-"""What a mark leaves of a network's certificates."""
+"""The part of a network's certificates that survives a mark."""
 
 import numpy as np
 

@@ -55,7 +55,9 @@ class _Block(nn.Module):
 
 
 def stream() -> tuple[dict[str, str | None], tuple[str, ...]]:
-    """What reads the residual stream, each with the norm before it, and what writes it."""
+    """The layers that read the residual stream, each with the norm before it, and those that write
+    it.
+    """
     read: dict[str, str | None] = {"words.weight": None, "places.weight": None}
     written = []
     for layer in range(3):

@@ -43,7 +43,7 @@ def file_of(weights: Mapping[str, Floats]) -> FileWeights:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read, and how: `blind`, `aligned`, or `lost`."""
+    """A reading and its kind: `blind`, `aligned`, or `lost`."""
 
     verdict: str
     found: MarkDetection

@@ -1,4 +1,4 @@
-"""What reads as a mark though it is none: wrong keys, and networks that nobody marked."""
+"""False positives of marks: wrong keys, and networks that nobody marked."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -70,7 +70,7 @@ def _packed(bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
 
 
 def false_positives(independent: int, unrelated: int) -> list[Row]:
-    """What one key's mark reads, blind and aligned, in networks that it is not in."""
+    """The readings of one key's mark, blind and aligned, in networks without it."""
     marking = Marking(mlp(0, NARROW), 0)
     kinds: dict[str, Iterator[State]] = {
         "trained independently": (mlp(100 + n, NARROW).state for n in range(independent)),

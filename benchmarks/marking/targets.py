@@ -1,4 +1,4 @@
-"""What is asked of marks, and why a target is missed where it is."""
+"""The targets of marks, and the reason for each miss."""
 
 from benchmarks.report import Row, Target
 
@@ -11,7 +11,7 @@ TURNED = (
     "residual stream rotated, neurons reordered",
     "every exact change at once",
 )
-# What the certified network is trained for.
+# The radius that the certified network is trained for.
 _CERTIFIED_WITHIN = 0.1
 # Changes that keep the function and cost nothing.
 EXACT = (

@@ -1,4 +1,4 @@
-"""What others define: COSE and SCITT vectors, events by OCSF's schema, a regulator's file."""
+"""Checks by standards of others: COSE and SCITT vectors, OCSF's schema, a regulator's file."""
 
 import itertools
 import time

@@ -75,7 +75,7 @@ class LlamaModel:
 
 
 def answer(engine, asked):
-    """What a line asks for."""
+    """Answers the request in a line."""
     prompts, free = asked["prompts"], deque(range(asked["streams"]))
     context, waiting = engine.open(asked["streams"]), deque(range(len(prompts)))
     running, ids, first = {}, [[] for _ in prompts], [0.0] * len(prompts)

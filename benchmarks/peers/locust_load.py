@@ -51,7 +51,7 @@ class StepsPlan:
 
 @dataclass
 class Step:
-    """What a step came to; times in milliseconds."""
+    """The results of a step; times in milliseconds."""
 
     load: float
     users: int

@@ -109,7 +109,7 @@ def _quantize(fp32, rows, out):
             extra_options={
                 # The products of attention are small, and cost more to convert than to compute.
                 "MatMulConstBOnly": True,
-                # What is added up and normalized next stays as exact as it came.
+                # The outputs that are added up and normalized next stay exact.
                 "OpTypesToExcludeOutputQuantization": ["Gather", "MatMul"],
             },
         )

@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def demand(rate: float, costs: Costs) -> dict[str, Any]:
-    """What `rate` requests a second ask for, with one registry for all."""
+    """The resources that `rate` requests a second need, with one registry for all."""
     gateways = max(2, math.ceil(rate * costs.answer_s / LOAD))
     changes = gateways / ANCHOR_SECONDS
     looks = changes * gateways

@@ -1,4 +1,4 @@
-"""What things cost, for `benchmarks.scale`: read from results of other benchmarks, or measured."""
+"""The costs for `benchmarks.scale`: read from results of other benchmarks, or measured."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -101,7 +101,9 @@ def _figure(rows: Sequence[Row], what: str) -> float:
 
 
 def _entry_bytes() -> float:
-    """What an answer adds to its database: leaf, opening, and its share of hashes and notes."""
+    """The bytes that an answer adds to its database: leaf, opening, and its share of hashes and
+    notes.
+    """
     with TemporaryDirectory() as folder:
         place = Path(folder) / "answers.db"
         with (
@@ -116,9 +118,9 @@ def _entry_bytes() -> float:
 
 
 def _look_seconds() -> tuple[float, float]:
-    """What a look at a registry in PostgreSQL takes after a move: of the gateway's core, and beside
-    it, which is the server's and the way there. The least of many each, which what else the machine
-    does cannot make less.
+    """The time of a look at a registry in PostgreSQL after a move: of the gateway's core, and
+    beside it, which is the server's and the way there. The least of many each, which what else the
+    machine does cannot make less.
     """
     from tests.support.harness.registry import RegistryHarness
     from tests.support.harness.servers.postgres import PostgresServer

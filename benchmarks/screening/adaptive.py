@@ -11,7 +11,7 @@ falls. In every other restart each of these steps leaves the other aim's slope a
 4. and on: at random, to each other class in turn, the likeliest first;
 5. the last: at what AutoAttack made of the row, so that no less is found than by that.
 
-What counts is, over all restarts and steps, the least score that a turned row was brought to. A row
+Its result is, over all restarts and steps, the least score that a turned row was brought to. A row
 that was brought to the threshold is left alone from then on. How many are turned at all says what
 the attacker achieves without a detector.
 
@@ -117,7 +117,7 @@ def _starts(
 
 
 def _beside(slope: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """What of a slope [n, D] leaves the other alone, to first order."""
+    """The part of a slope [n, D] that leaves the other unchanged, to first order."""
     along = (slope * other).sum(1, keepdim=True) / ((other * other).sum(1, keepdim=True) + 1e-12)
     return slope - along * other
 
@@ -167,7 +167,7 @@ class _Goals:
         return type(self)(*(getattr(self, each.name)[rows] for each in fields(self)))
 
     def aim(self, logits: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        """What falls [R * n] on the way to another class."""
+        """The loss [R * n] that falls on the way to another class."""
         own = torch.arange(logits.shape[1]) == self.label[:, None]
         lead = _margin(logits, own)
         wanted = self.wanted.clamp(min=0)[:, None]
@@ -185,8 +185,8 @@ def _nearest_other(subject: ScreenedModel, x: Rows, y: Labels) -> torch.Tensor:
 
 
 def _sent(columns: RowRules, x: Rows, moved: torch.Tensor) -> torch.Tensor:
-    """What a caller can send of rows [r * n, D] that began at x [n, D]: a walk is of any numbers,
-    and is judged, and looks for its way, where whole ones are.
+    """The rows that a caller can send for rows [r * n, D] that began at x [n, D]: a walk takes any
+    numbers, and its score and gradient are taken at whole ones.
     """
     if not columns.whole.any():
         return moved.clone()

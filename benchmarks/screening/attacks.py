@@ -54,7 +54,9 @@ class Attack:
 
 
 class _Changeable:
-    """What a caller can change of rows x [n, D], and the model as a function of that alone."""
+    """The numbers of rows x [n, D] that a caller can change, and the model as a function of them
+    alone.
+    """
 
     def __init__(self, subject: ScreenedModel, x: Rows) -> None:
         self.module = subject.module

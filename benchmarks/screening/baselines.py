@@ -30,7 +30,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What the model makes of rows: its logits and what enters its last layer."""
+    """The model's outputs for rows: its logits and its last layer's input."""
 
     logits: Floats
     hidden: Floats

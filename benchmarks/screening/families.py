@@ -16,7 +16,7 @@ GEOMETRIC = "geometric"
 NEAREST = ("DeepFool", "CW, κ = 0", "EAD")
 """Attacks that look for the nearest row of another class."""
 SHOWN = {"L2/L1": "l2", "L0": "sparse", "masked": "masked"}
-"""What publishing's own attacks are called, by family."""
+"""The names of publishing's own attacks, by family."""
 _SLOW = ("HopSkipJump",)
 _FAMILIES = {
     "L2/L1": ("PGD-L2 2.0", "CW, κ = 5", *NEAREST),

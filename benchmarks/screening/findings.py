@@ -1,4 +1,4 @@
-"""What each seed of a model tells: counts, kept in a file, that add up to a row of the report.
+"""The findings of each seed of a model: counts, kept in a file, that add up to a row of the report.
 
 A seed's file in results/screening says which commit measured it. So a seed can be measured later
 than the others, and the row is of all that are there.
@@ -97,7 +97,7 @@ def row_of(title: str, model: str, seeds: Mapping[int, SeedFindings]) -> Row:
 
 
 def _adapted(adaptive: Counts, auto: list[int]) -> Row:
-    """What the adaptive attacker turns and gets past with, none of a table."""
+    """The rows that the adaptive attacker turns and gets past with; none of a table."""
     if not adaptive:
         return {}
     rows: Row = {

@@ -26,7 +26,7 @@ _LATE = 15
 _MOST_DELAY = 240
 _DAY = 24 * 60
 _NUMBERS = (
-    # What the airline reports; all else is on record.
+    # The airline reports this one; all else is on record.
     Column("departure_delay", step=1.0),
     Column("scheduled_minutes", step=1.0),
     Column("minute_of_day", step=1.0, immutable=True),

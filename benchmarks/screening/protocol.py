@@ -72,7 +72,7 @@ class Judge:
 
 
 def measured(source: DataSet, model: str, seed: int) -> SeedFindings:
-    """What one seed of a model tells."""
+    """The findings of one seed of a model."""
     # Of the code that runs, whatever is checked out when it ends.
     told = SeedFindings(commit())
     found = subject(source, model, seed)

@@ -28,8 +28,8 @@ SLICES = ("train", "fit", "calibration", "test")
 _FASHION_ROWS = 6600
 CREDIT_FILE = Path("build/bench/credit/germancredit.csv")
 _CREDIT_LABEL = "creditability"
-# What an applicant can ask for otherwise. Who they are, what they own and what they did before is
-# on record: an attack that changes it could not be sent.
+# The columns that an applicant can choose. Their person, property and history are on record: an
+# attack that changes them could not be sent.
 _ASKED_FOR = ("duration_in_month", "credit_amount", "installment_rate")
 
 

@@ -1,4 +1,4 @@
-"""Whom `make bench NAME=screening` attacks: models that are trained for it, each split anew.
+"""The models that `make bench NAME=screening` attacks: trained for it, each split anew.
 
 Each data set has a model as it is trained without a thought of attacks, and one hardened by
 CleverHans' PGD: images as `sealgate train` hardens them.

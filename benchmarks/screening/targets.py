@@ -1,4 +1,4 @@
-"""What is asked of screening, and why a target is missed where it is."""
+"""The targets of screening, and the reason for each miss."""
 
 from collections.abc import Iterator, Sequence
 

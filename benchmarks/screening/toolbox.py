@@ -28,7 +28,7 @@ QUERIES, STARTS = 5000, 5
 # How much of an image the first squares cover: the paper's.
 _FIRST_SHARE = 0.05
 _BATCH = 512
-# What a mask leaves alone: places up to this value, or that share of all places at random.
+# A mask excludes places up to this value, or that share of all places at random.
 _BACKGROUND, _LEFT_ALONE = 0.02, 0.5
 # A patch covers a sixteenth of an image, at one of so many places.
 _PATCH, _PLACES = 4, 4

@@ -171,7 +171,7 @@ def _turned_alone(
 
 
 def classes(ready: ReadyVersion, rows: np.ndarray) -> np.ndarray:
-    """What leaves, of rows in batches of the largest size."""
+    """The classes that leave, of rows in batches of the largest size."""
     most, name = ready.config.batching.max_rows, ready.config.output.name
     parts = [ready.submit(rows[at : at + most]) for at in range(0, len(rows), most)]
     return np.concatenate([part.outputs[name].argmax(axis=1) for part in parts])

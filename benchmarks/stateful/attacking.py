@@ -29,7 +29,7 @@ def search_row(
     queries: int,
     asks_x: bool = True,
 ) -> dict[str, Any]:
-    """What came of a search on the first `victims` rows that the model tells right."""
+    """The results of a search on the first `victims` rows that the model tells right."""
     within = 1.0 if search in SPARSE else eps
     runs = []
     for at in subject.right[:victims]:

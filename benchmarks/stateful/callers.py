@@ -13,15 +13,15 @@ from gateway.sessions.query_attack_detection import CallerSession
 from gateway.sessions.session_rows import Disclosure, class_of_version
 
 BLOCK, ALERT, OFF = POLICIES = ("block", "alert", "none")
-"""What the policy lets follow from sessions. In each, `adversarial` is refused, and `suspect` gets
-the class alone, as `sealgate init` has it.
+"""The policy's consequences for sessions. In each, `adversarial` is refused, and `suspect` gets the
+class alone, as `sealgate init` has it.
 """
 _TOLD = {"adversarial": Disclosure.NOTHING, "suspect": Disclosure.CLASS}
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What screening says of a row, and its fingerprint."""
+    """Screening's result for a row, and its fingerprint."""
 
     given: Fingerprint
     logits: Rows
@@ -30,7 +30,7 @@ class Judged:
 
     @property
     def told(self) -> Disclosure:
-        """What its caller is told of it."""
+        """The answer that its caller gets."""
         return _TOLD.get(self.verdict, Disclosure.CLEAN)
 
 

@@ -14,7 +14,7 @@ Row = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a caller is told: the class, or None where the row was refused; and the logits [C],
+    """The answer to a caller: the class, or None where the row was refused; and the logits [C],
     where they may have them.
     """
 

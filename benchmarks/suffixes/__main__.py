@@ -175,7 +175,7 @@ def _row(
 
 
 def _cost(suffixed: Sequence[Suffixed]) -> dict[str, Any]:
-    """What an attack came to."""
+    """The cost of an attack."""
     found = [each.found for each in suffixed]
     return {
         "steps": len(found[0].losses),
@@ -202,7 +202,7 @@ def targets(rows: Sequence[Row]) -> list[Target]:
             target = Target(name, row["found"], _LEAST, least=True)
             found.append(target if target.met else target.because(_WHY.get(row["suffixes"], "")))
     for row in rows[:1]:
-        # What is measured on few held-out prompts may lie above the bound by chance.
+        # A rate on few held-out prompts may lie above the bound by chance.
         room = 2 * (row["bound"] * (1 - row["bound"]) / row["held_out"]) ** 0.5
         alarms = row["false_alarms"]
         found.append(Target(f"{row['model']}: false alarms", alarms, row["bound"] + room))

@@ -75,7 +75,7 @@ def _learn(task: LearningTask, budget: float | None, seed: int) -> tuple[float, 
 
 @cache
 def _noise(budget: float, rate: float) -> float:
-    """What lets all epochs be within the budget, by Opacus's accountant."""
+    """The noise with which all epochs are within the budget, by Opacus's accountant."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return float(

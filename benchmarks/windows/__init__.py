@@ -1,1 +1,1 @@
-"""What attention windows save on long texts, and what they cost."""
+"""The savings and costs of attention windows on long texts."""

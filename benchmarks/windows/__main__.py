@@ -6,10 +6,10 @@ on two addresses of half the length; perplexity is that of the second half of an
 chose nothing, read through the caches that serve answers. `recall` is how probable numbers are at
 the end of a text of half the length that has named them; the windows were not asked to keep it.
 
-What a token costs does not depend on what it says, so speed is that of a model of random weights,
-whose layers have the same shares of the text as windows: both ways answer in turns, through the
-batches that serve them. Memory is counted in numbers that caches have, not in the process. Prints
-tables; writes results/windows.json.
+A token's cost does not depend on its text, so speed is that of a model of random weights, whose
+layers have the same shares of the text as windows: both ways answer in turns, through the batches
+that serve them. Memory is counted in numbers that caches have, not in the process. Prints tables;
+writes results/windows.json.
 """
 
 import argparse

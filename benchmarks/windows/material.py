@@ -1,4 +1,4 @@
-"""What windows are measured with: Qwen2.5-0.5B in INT8, and State of the Union addresses."""
+"""The material for windows: Qwen2.5-0.5B in INT8, and State of the Union addresses."""
 
 import time
 from collections.abc import Sequence

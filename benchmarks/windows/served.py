@@ -1,4 +1,4 @@
-"""What a decoder's caches take and cost in attention windows, beside full attention."""
+"""The memory and cost of a decoder's caches in attention windows, beside full attention."""
 
 import math
 import time

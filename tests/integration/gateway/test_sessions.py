@@ -137,7 +137,7 @@ def test_only_the_consequence_differs(harness, ask, turned):
 
 
 def why_reduced(harness, answer, tmp_path):
-    """What `audit decision` says of an answer of which classes alone left."""
+    """The text of `audit decision` on an answer of which classes alone left."""
     (tmp_path / "receipt.json").write_bytes(answer.receipt.data)
     words = ("audit", "decision", str(tmp_path / "receipt.json"), "--json")
     result = harness.command(*words, person="auditor")

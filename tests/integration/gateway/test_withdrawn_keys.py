@@ -1,7 +1,7 @@
 """Keys that are withdrawn while a registry and an engine run: by their place in the log.
 
-What a key signed before it was withdrawn stands; what its thief signs afterwards, dated back, does
-not, though the thief has the freshness key and the database too.
+Statements that a key signed before its withdrawal stay valid. Its thief's later ones, dated back,
+do not count, though the thief has the freshness key and the database too.
 """
 
 from dataclasses import replace

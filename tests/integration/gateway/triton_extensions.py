@@ -1,6 +1,6 @@
 """Run by test_tritonclient.py in the environment of tritonclient: prints what it saw as JSON.
 
-What is asked beyond inference, with a client's token and with an auditor's certificate.
+Calls beyond inference, with a client's token and with an auditor's certificate.
 """
 
 import json

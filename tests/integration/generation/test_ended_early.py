@@ -123,7 +123,7 @@ def test_a_stream_on_which_nobody_asks_ends(
     harness: GeneratorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over = threading.Event()
-    # What `[limits] idle` says; so short, it would end streams of other tests too.
+    # The value of `[limits] idle`; so short, it would end streams of other tests too.
     monkeypatch.setattr(harness.gateway.stream_limiter, "idle_seconds", 0.5)
 
     def silent() -> Iterator[oip.ModelInferRequest]:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def replay(
     harness: GeneratorHarness, receipt: str | bytes, *words: str, prompt: str = PROMPT
 ) -> Any:
-    """What `audit replay-generator` finds, or the reason's name."""
+    """The findings of `audit replay-generator`, or the reason's name."""
     given, said = harness.state / "again.json", harness.state / "again.txt"
     given.write_bytes(receipt if isinstance(receipt, bytes) else receipt.encode())
     said.write_text(prompt)

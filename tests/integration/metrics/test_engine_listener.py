@@ -59,7 +59,7 @@ def get(metrics: EngineMetrics, path: str) -> tuple[int, str]:
 
 
 class Scraped:
-    """What `/metrics` says at this moment, as Prometheus' own parser reads it."""
+    """`/metrics` at this moment, as Prometheus' own parser reads it."""
 
     def __init__(self, metrics: EngineMetrics) -> None:
         self.families = list(text_string_to_metric_families(get(metrics, "/metrics")[1]))

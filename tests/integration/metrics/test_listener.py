@@ -60,7 +60,7 @@ def get(harness: GatewayHarness, path: str, accept: str = "") -> tuple[int, str]
 
 
 class Scraped:
-    """What `/metrics` said at a moment, as Prometheus' own parser reads it."""
+    """`/metrics` at a moment, as Prometheus' own parser reads it."""
 
     def __init__(self, harness: GatewayHarness) -> None:
         status, self.text = get(harness, "/metrics")

@@ -21,7 +21,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def written(made: ReadyModel, folder: Path) -> Path:
-    """What `save_pretrained` and an export leave of it."""
+    """The files that `save_pretrained` and an export write of it."""
     network = made.module.network
     network.config.id2label = dict(enumerate(WORDS))
     network.save_pretrained(folder)

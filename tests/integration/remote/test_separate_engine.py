@@ -81,7 +81,7 @@ def test_the_gateway_follows_the_engine_s_verdict(harness):
     for noise in draw.random((8, 1, 64)).astype(np.float32):
         answer = harness.gateway.engine.infer(live, noise)
         assert answer.features.shape[0] == 1
-        # Whichever it finds: what the gateway does must follow from the same verdict.
+        # The verdict may be any: the gateway's action must follow from the same one.
         asked = question("digits", noise)
         if answer.verdict.value == "adversarial":
             assert refusal(harness.inference().ModelInfer, asked) is Reason.ADVERSARIAL_INPUT

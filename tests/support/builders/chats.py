@@ -1,4 +1,4 @@
-"""What is asked of a language model by OpenAI's protocol, and what is read of its answers."""
+"""Requests to a language model by OpenAI's protocol, and readers of its answers."""
 
 import json
 import re
@@ -39,6 +39,6 @@ def begun(client: HttpClient, **changes: Any) -> HTTPResponse:
 
 
 def events(response: HTTPResponse) -> list[Any]:
-    """What is left of a stream, `[DONE]` included."""
+    """The rest of a stream, `[DONE]` included."""
     found = re.findall(r"data: (.*)\n\n", response.read().decode())
     return [each if each == "[DONE]" else json.loads(each) for each in found]

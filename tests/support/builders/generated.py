@@ -1,4 +1,4 @@
-"""What is asked of a language model by gRPC, and what is read of its answers."""
+"""Requests to a language model by gRPC, and readers of its answers."""
 
 from typing import Any
 

@@ -59,7 +59,9 @@ def _path(index: int, hashes: list[bytes]) -> list[bytes]:
 
 
 class ModelOwner:
-    """Who trained the network, committed, marked it and gave it out; then nothing else happened."""
+    """The owner, who trained the network, committed, marked it and gave it out; then nothing else
+    happened.
+    """
 
     def __init__(self, before: Mark | None = None) -> None:
         self.log = Log()

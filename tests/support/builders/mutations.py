@@ -1,4 +1,4 @@
-"""What differs a little from something valid, as a strategy for hypothesis."""
+"""Values that differ a little from valid ones, as a strategy for hypothesis."""
 
 from hypothesis import strategies as st
 

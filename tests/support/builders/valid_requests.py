@@ -111,7 +111,7 @@ def governance(harness: GatewayHarness) -> dict[str, list[Asked]]:
 
 
 def shown(harness: GatewayHarness) -> list[Asked]:
-    """What a gateway asks an engine: to follow a pointer, and to answer."""
+    """A gateway's requests to an engine: to follow a pointer, and to answer."""
     registry, audits = harness.registry("auditor"), AuditServiceStub(harness.channel("auditor"))
     alias = registry_pb2.GetPointerRequest(name="models/digits/aliases/production")
     pointer = registry.GetPointer(alias).pointer

@@ -72,7 +72,7 @@ class Failed(grpc.RpcError, grpc.Call):
 
 
 def said_of(request: oip.ModelInferRequest) -> dict[str, str]:
-    """What an entry has of a request beside its model and its tensors."""
+    """The fields of a request's entry beside its model and its tensors."""
     alias = request.parameters["alias"].string_param if "alias" in request.parameters else ""
     return {
         "alias": "" if request.model_version else alias or "production",

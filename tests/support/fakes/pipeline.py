@@ -159,7 +159,7 @@ class PipelineHarness:
         return [SimpleNamespace(receipt=lambda: b"{}") for _ in records]
 
     def ask(self, row: np.ndarray, timeout: int | None = None) -> tuple[str, float]:
-        """What came of it, and how many seconds it took."""
+        """The outcome, and how many seconds it took."""
         request = question(CONFIG.name, row)
         if timeout is not None:
             request.parameters["timeout"].int64_param = timeout

@@ -40,7 +40,7 @@ class VirtualSecurityKey(CtapDevice):
         credential = self._held.passkey.credential
         if credential not in [item["id"] for item in allowed]:
             return bytes([_NO_CREDENTIALS])
-        # Whatever the client data are, a device is told their hash alone.
+        # A device is told only the hash of the client data.
         data, signature = self._held.answer_hash(hashed, rp_id, self._flags)
         descriptor = {"id": credential, "type": "public-key"}
         return b"\x00" + cbor.encode({1: descriptor, 2: data, 3: signature})

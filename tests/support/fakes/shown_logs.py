@@ -1,6 +1,6 @@
 """Logs of open databases, shown as a gateway's log service shows them, without a gateway.
 
-What it is given to show need not be what anybody recorded: so an auditor's checks can be tried on
+It shows any entries that it is given, recorded or not, so that an auditor's checks can be tried on
 every lie.
 """
 
@@ -50,7 +50,9 @@ class ShownLogs(grpc.Channel):
         self.close()
 
     def _answer(self, method: str) -> Callable[[Any], Any]:
-        """What answers a method, which is named as Python names it; None for one nobody asks."""
+        """The function that answers a method, which is named as Python names it; None for one
+        nobody asks.
+        """
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", method.rpartition("/")[2]).lower()
         return getattr(self, name, lambda request: None)
 

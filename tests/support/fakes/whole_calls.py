@@ -73,7 +73,7 @@ class FakeWholeCall:
         self.is_known = True
 
     def flush(self) -> None:
-        """What was answered has left already."""
+        """The answers have left already."""
 
     def invocation_metadata(self) -> Sequence[tuple[str, str]]:
         return self._metadata

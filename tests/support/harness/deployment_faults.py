@@ -1,4 +1,4 @@
-"""What can be done to a gateway that is a process of its own, while it runs."""
+"""The faults of a gateway that is a process of its own, while it runs."""
 
 import resource
 from collections.abc import Callable
@@ -47,8 +47,8 @@ def show_certificate(deployment: GatewayDeployment, lifetime: timedelta) -> None
 
 
 def clock_of(deployment: GatewayDeployment) -> Callable[[str], None]:
-    """What sets the gateway's clock off by so much, as libfaketime writes it; monotonic time goes
-    on. The gateway is to be started afterwards; without libfaketime the test is skipped.
+    """A function that sets the gateway's clock off by so much, as libfaketime writes it; monotonic
+    time goes on. The gateway is to be started afterwards; without libfaketime the test is skipped.
     """
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
     if library is None:

@@ -66,7 +66,7 @@ class EngineHarness:
         self.stub = GRPCInferenceServiceStub(self.channel)
 
     def open_host(self) -> EngineHost:
-        """What is behind the socket."""
+        """The host behind the socket."""
         return EngineHost(*self.parts(LocalLoader(CpuSettings(1)), self.seen, self.tally))
 
     def parts(
@@ -88,7 +88,7 @@ class EngineHarness:
         return self.artifacts / name[:2] / name[2:]
 
     def load(self, place: Place = PLACE) -> LoadRequest:
-        """What a gateway would show of the registry on paper."""
+        """The documents that a gateway would show of the registry on paper."""
         registry = self.registry
         bundle = registry.bundles[place]
         signed = registry.signed_manifest(Pointer.decode(bundle.pointer.payload).digest)

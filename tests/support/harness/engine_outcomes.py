@@ -1,4 +1,4 @@
-"""What an engine in front of a registry on paper came to."""
+"""The results of an engine in front of a registry on paper."""
 
 from inference.engine.engine import Engine, UpdateResult
 from sealgate.reasons import Reason, SealgateError

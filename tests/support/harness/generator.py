@@ -83,7 +83,7 @@ class GeneratorHarness(GatewayHarness):
         return given
 
     def batches(self, model: str = "tiny") -> Any:
-        """What runs the version that the generator follows."""
+        """The batches of the version that the generator follows."""
         return self._version(model).batches
 
     def decoder(self, model: str = "tiny") -> Any:
@@ -118,7 +118,7 @@ class GeneratorHarness(GatewayHarness):
         return str(self.gateway.engine.live()["tiny", "production"].digest)
 
     def entries(self, start: int) -> list[dict[str, str]]:
-        """What has been recorded from that index on."""
+        """The entries that have been recorded from that index on."""
         recorder = self.gateway.recorder
         found = []
         for index in range(start, recorder.size):

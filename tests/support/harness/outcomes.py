@@ -70,7 +70,7 @@ def other_label(label: str) -> str:
 def report_of(
     answered: Answered, *truths: str, groups: Mapping[str, str] | None = None
 ) -> messages.OutcomeReport:
-    """What was true of its rows; by default what was answered."""
+    """A report of the true outcome of its rows; by default, the answered one."""
     return messages.OutcomeReport(
         index=answered.index,
         outputs=[

@@ -98,7 +98,7 @@ def harness_policy(**changes: Any) -> Policy:
 
 
 def check_here(manifest: Manifest, artifacts: ArtifactStore) -> None:
-    """What the worker does, in this process: a process for each version would take most of the time
+    """The worker's check, in this process: a process for each version would take most of the time
     of most tests.
     """
     with open_files(manifest, artifacts) as (request, _):

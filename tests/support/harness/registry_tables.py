@@ -13,7 +13,8 @@ from registry.storage import revisions
 from registry.storage.database import Database
 
 _FAMILY = "registry"
-# What a migration of PostgreSQL said, with its parameters; the bytes of a migrated SQLite file.
+# The statements of a migration of PostgreSQL, with their parameters; the bytes of a migrated SQLite
+# file.
 _SAID: list[tuple[str, Any]] = []
 _FILE: list[bytes] = []
 
@@ -31,7 +32,7 @@ def make_tables(url: str) -> None:
 
 
 def content(path: Path) -> bytes:
-    """What a SQLite database holds, as one file."""
+    """A SQLite database's content, as one file."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return connection.serialize()

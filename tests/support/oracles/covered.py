@@ -1,5 +1,5 @@
-"""What a statement of freshness lets answer, written a second time: engines have this rule of their
-own (`inference.engine.version_verifier`), together with what they remember.
+"""The versions that a statement of freshness lets answer, written a second time: engines have this
+rule of their own (`inference.engine.version_verifier`), together with what they remember.
 """
 
 from sealgate.reasons import Reason, SealgateError

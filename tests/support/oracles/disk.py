@@ -1,4 +1,4 @@
-"""What lies in a folder into which a gateway writes meanwhile."""
+"""The content of a folder into which a gateway writes meanwhile."""
 
 from collections.abc import Iterator
 from pathlib import Path

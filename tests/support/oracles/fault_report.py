@@ -1,4 +1,4 @@
-"""What the tests of faults found: a table at the end, and benchmarks/results/faults.json."""
+"""The findings of the tests of faults: a table at the end, and benchmarks/results/faults.json."""
 
 import os
 from collections.abc import Iterator
@@ -60,7 +60,9 @@ def watched(fault: str, gateway: GatewayProcess, target: float) -> Iterator[Find
 
 
 def hold(finding: Finding, harness: GatewayHarness, callers: Callers, versions: set[str]) -> None:
-    """What must hold after any fault: each answer is in the log, and none is of another version."""
+    """Asserts what holds after any fault: each answer is in the log, and none is of another
+    version.
+    """
     finding.answered = len(callers.receipts)
     finding.told = {reason.name: count for reason, count in callers.failures.items()}
     finding.missing = missing(harness, callers)

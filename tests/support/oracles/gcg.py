@@ -23,9 +23,10 @@ Ids = Sequence[int]
 @dataclass(frozen=True, slots=True)
 class Effort:
     """`steps` steps, each of which tries `candidates` exchanges of one token, from the `top` that
-    the gradient likes best at each of the suffix's `length` places. Who knows that surprising
-    tokens are looked for also wants them likely: their mean -log p weighs `quiet`, beside the
-    target's 1. An attacker who has the screen asks it of the `judged` best exchanges of a step.
+    the gradient likes best at each of the suffix's `length` places. An attacker who knows that
+    surprising tokens are looked for also wants them likely: their mean -log p weighs `quiet`,
+    beside the target's 1. An attacker who has the screen asks it of the `judged` best exchanges of
+    a step.
     """
 
     steps: int
@@ -38,7 +39,9 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What comes before the suffix, between it and the answer, and how the answer shall begin."""
+    """The text before the suffix, the text between it and the answer, and how the answer shall
+    begin.
+    """
 
     before: Ids
     between: Ids
@@ -61,14 +64,14 @@ class Found:
 
 Judge = Callable[[Ids], float]
 """By how much a suffix exceeds what a screen lets pass, in nats; 0 or less passes."""
-# What a nat above the threshold costs an attacker who has the screen, in nats of the target.
+# The cost of a nat above the threshold for an attacker who has the screen, in nats of the target.
 _COST = 4.0
 
 
 class Attack:
     """Attacks one model. `allowed` are the ids that a suffix may have, `start` what it begins as.
 
-    What comes before a suffix is run once, but for its last token, after which all is new.
+    The text before a suffix is run once, but for its last token, after which all is new.
     """
 
     def __init__(self, model: PreTrainedModel, allowed: Ids, start: int) -> None:

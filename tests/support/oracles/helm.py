@@ -35,7 +35,7 @@ def render(values: Mapping[str, Any] | None = None) -> str:
 
 
 def _by_library(values: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """What each template becomes, by its file's name; a part that is not enabled has none."""
+    """The text of each template, by its file's name; a part that is not enabled has none."""
     python = own_python_with("helm", "helm_python")
     done = run([python, "-c", _BY_LIBRARY, CHART, NAME], json.dumps(values or {}))
     assert done.returncode == 0, done.stderr

@@ -78,7 +78,7 @@ class ImageRoot:
 
 
 def mounts(service: str, state: Path) -> list[str]:
-    """What compose mounts into a service, of an installation in `state`."""
+    """The paths that compose mounts into a service, of an installation in `state`."""
     services = yaml.safe_load((DEPLOY / "compose.yml").read_text())["services"]
     found = []
     for volume in services[service]["volumes"]:

@@ -31,7 +31,7 @@ class Intruder:
         self._database = database
 
     def copy(self, tables: Iterable[Table]) -> Rows:
-        """What these tables hold now."""
+        """The rows of these tables now."""
         with self._database.reading() as connection:
             return {
                 table: [dict(row) for row in connection.execute(select(table)).mappings()]

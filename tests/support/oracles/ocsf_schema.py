@@ -22,7 +22,7 @@ def _validator(version: str, class_uid: int, profiles: tuple[str, ...]) -> "Draf
 
 
 def errors(event: dict[str, Any]) -> list[str]:
-    """What the schema of the event's own version, class and profiles says against it."""
+    """The errors by the schema of the event's own version, class and profiles."""
     metadata = event["metadata"]
     profiles = tuple(metadata.get("profiles", ()))
     validator = _validator(metadata["version"], event["class_uid"], profiles)

@@ -37,9 +37,10 @@ MAY_BE_MISSING = {
         else {}
     ),
 }
-"""What a machine may be unable to have, so that its tests are skipped in CI too, with the reason.
+"""The programs that some machines cannot have, so that their tests are skipped in CI too, with the
+reason.
 
-Nothing else may be missing there. What installs them (the Makefile) fails where one could be had
+Nothing else may be missing there. The Makefile, which installs them, fails where one could be had
 and does not install, all but KServe's client and OpenVINO.
 """
 

@@ -28,7 +28,7 @@ class ReceiptLibrary:
     command: Sequence[str | Path]
 
     def verdicts(self, cases: Iterable[Case]) -> list[str]:
-        """What it says of each: a reason, `unchecked`, or nothing where it accepts."""
+        """Its verdict on each: a reason, `unchecked`, or nothing where it accepts."""
         return self._ask(checks=[_written(case) for case in cases])["checks"]
 
     def tensors_digest(self, tensors: Sequence[Mapping[str, Any]]) -> str:

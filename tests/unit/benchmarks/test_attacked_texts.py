@@ -1,4 +1,4 @@
-"""What `make bench NAME=texts` attacks, and with what."""
+"""The texts and attacks of `make bench NAME=texts`."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What `make bench NAME=gpu` says with a GPU, and that it did not run without one."""
+"""The report of `make bench NAME=gpu` with a GPU, and that it did not run without one."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What `make bench NAME=placement` holds placing by measured cost to."""
+"""The targets of `make bench NAME=placement` for placing by measured cost."""
 
 from types import SimpleNamespace
 

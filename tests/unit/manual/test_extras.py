@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-# What `sealgate serve` and `sealgate serve engine` import at start.
+# The imports of `sealgate serve` and `sealgate serve engine` at start.
 _STARTS = "import gateway.app, gateway.cli.serve, inference.server.server, sealgate.cli.main"
 
 

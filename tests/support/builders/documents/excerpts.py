@@ -16,7 +16,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def opened(harness: RegistryHarness, shown: Shown) -> LogExcerpt:
-    """What a client makes of an excerpt: everything is checked."""
+    """The excerpt as a client opens it: everything is checked."""
     checkpoint = open_checkpoint(shown.note, harness.policy.registry_log)
     freshness = verify_freshness(Envelope.decode(shown.freshness), harness.policy, harness.now)
     for entry in shown.entries:

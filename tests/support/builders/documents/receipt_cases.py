@@ -53,7 +53,7 @@ _KNOWN = ("principal", "method", "model", "alias", "input", "output", "parameter
 
 
 def known(values: Mapping[str, str] = EXPECTED) -> dict[str, str]:
-    """What a caller knows of its own call."""
+    """The values that a caller knows of its own call."""
     return {name: values[name] for name in _KNOWN}
 
 
@@ -105,7 +105,7 @@ def signed_by(policy: Policy, *signers: str) -> str:
 
 
 def verdict(case: Case) -> str:
-    """What the Python client says: a reason, or nothing where it accepts."""
+    """The Python client's verdict: a reason, or nothing where it accepts."""
     values = {name: (value,) for name, value in case.fields.items()}
     since, until = parse_time(case.since), parse_time(case.until)
     try:

@@ -207,7 +207,7 @@ def promotion() -> dict[str, Any]:
     }
 
 
-# What comes out the same each time.
+# The vectors that come out the same each time.
 FIXED = {
     "manifest": manifest,
     "dsse": envelope,

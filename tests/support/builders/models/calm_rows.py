@@ -34,8 +34,8 @@ def calm_rows(model: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def found_anew(model: str) -> dict[str, Any]:
-    """What the file is to say of a model: the digest of what the rows were found with, and their
-    places, of those that score furthest below the threshold.
+    """A model's content of the file: the digest of the detector that the rows were found with, and
+    their places, of those that score furthest below the threshold.
 
     Of the half that the model's folders are surest of: there the INT8 and the float32 answer agree.
     """
@@ -68,7 +68,7 @@ def digest(model: str) -> str:
 
 @functools.cache
 def written() -> dict[str, Any]:
-    """What the file says, by the model's name."""
+    """The file's content, by the model's name."""
     return dict(json.loads(FILE.read_text()))
 
 

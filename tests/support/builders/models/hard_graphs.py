@@ -9,7 +9,7 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 ROW_BYTES = 16 << 20
-"""What `hungry` takes for each row."""
+"""The memory that `hungry` takes for each row."""
 
 
 def endless(inputs: int, classes: int) -> bytes:
@@ -114,7 +114,7 @@ def with_large_constant(graph: bytes, gibibytes: int) -> bytes:
 
 
 def _with_constant(graph: bytes, nodes: list, shape: tuple[int, ...]) -> bytes:
-    """What the nodes make of a constant shape is added to the rows, as nothing."""
+    """The nodes' result for a constant shape is added to the rows, as nothing."""
     model = onnx.load_model_from_string(graph)
     for node in model.graph.node:
         node.input[:] = ["rows" if name == "x" else name for name in node.input]

@@ -63,7 +63,7 @@ def imported_trained(folder: Path) -> Path:
 
 
 def by_torch(rows: Ids) -> torch.Tensor:
-    """What transformers makes of rows [n, s], [n, 2]."""
+    """transformers' answers [n, 2] to rows [n, s]."""
     with torch.no_grad():
         return _logits(trained(), rows)
 

@@ -1,4 +1,4 @@
-"""What graphs of imported checkpoints are held against: rows and what transformers says of them."""
+"""The references of imported checkpoints' graphs: rows and transformers' answers to them."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,6 @@
 """A small text model to publish: a BERT of two layers by 32, trained on made-up sentences.
 
-What lies in `letters/` was written by `python -m tests.support.builders.models.text_making`.
+The files in `letters/` were written by `python -m tests.support.builders.models.text_making`.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ MARK = Mark(
 )
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-# What a sentence is about follows from most of its telling words; the others say nothing.
+# Most of its telling words decide a sentence's class; the other words say nothing.
 TELLING = (
     [f"{word}{end}" for word in ("meet", "plan", "note", "team", "code") for end in ("", "s")],
     [f"{word}{end}" for word in ("prize", "cash", "deal", "loan", "pill") for end in ("", "s")],
@@ -106,7 +106,7 @@ def config(name: str = "letters", **changed: object) -> ModelConfig:
 
 @cache
 def source() -> SourceFolder:
-    """What `training` would have written."""
+    """The folder that `training` would have written."""
     return SourceFolder.read(FOLDER)
 
 

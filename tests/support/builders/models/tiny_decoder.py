@@ -1,6 +1,6 @@
 """A language model that is trained in seconds, on text that comes with Python: its own manual.
 
-Qwen2's architecture with 0.2 million parameters and a byte-level vocabulary of 512. What it says is
+Qwen2's architecture with 0.2 million parameters and a byte-level vocabulary of 512. Its answers are
 nonsense, but it has learned something: see test_tiny_decoder.py.
 """
 
@@ -27,7 +27,7 @@ TEMPLATE = (
 
 
 def texts() -> tuple[str, str]:
-    """What it is trained on, and what is held out."""
+    """The texts that it is trained on, and those that are held out."""
     found = [re.sub(r"[ \n]+", " ", text) for _, text in sorted(topics.items())]
     return " ".join(found[_HELD_OUT:]), " ".join(found[:_HELD_OUT])
 

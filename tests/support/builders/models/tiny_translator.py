@@ -31,17 +31,17 @@ def pieces() -> tuple[list[str], list[str]]:
 
 
 def plain(text: str) -> str:
-    """What is asked, where that text is to be answered."""
+    """The prompt for which that text is to be the answer."""
     return re.sub(r"[^a-z ]", "", text.lower())
 
 
 def pairs(held_out: bool = False) -> list[tuple[str, str]]:
-    """What is asked, and what should be answered."""
+    """Prompts and their right answers."""
     return [(plain(one), one) for one in pieces()[held_out]]
 
 
 def prompts(count: int) -> list[str]:
-    """What is asked of held-out text."""
+    """Prompts of held-out text."""
     found = pairs(held_out=True)
     return [asked for asked, _ in found[:: len(found) // count]][:count]
 

@@ -76,7 +76,7 @@ def clean_rows(perceptron: Perceptron, count: int, seed: int = 3) -> Floats:
 
 
 def int8_logits(perceptron: Perceptron, x: Floats) -> Floats:
-    """What the INT8 graph answers to all rows at once."""
+    """The INT8 graph's answer to all rows at once."""
     session = onnxruntime.InferenceSession(perceptron.int8(), providers=["CPUExecutionProvider"])
     logits: Floats = session.run(["logits"], {"x": x})[0]
     return logits

@@ -25,7 +25,7 @@ def refused(recipe: Path, out: Path) -> SealgateError:
 
 
 def weights(student: torch.nn.Module, *_: object) -> bytes:
-    """What stands in a test for a graph, whose export takes longer than all that comes before."""
+    """A stand-in for a graph, whose export takes longer than all that comes before."""
     return save(student.state_dict())
 
 

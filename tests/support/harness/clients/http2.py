@@ -99,7 +99,7 @@ class Http2:
         return head[3], head[4], int.from_bytes(head[5:]), payload
 
     def body(self) -> bytes:
-        """What comes of an answer until its end."""
+        """The bytes of an answer until its end."""
         found = b""
         while True:
             kind, flags, _, payload = self.next_frame()

@@ -131,8 +131,8 @@ def tensor(rows: np.ndarray) -> dict[str, Any]:
 
 
 def spoken(harness: GatewayHarness, text: bytes) -> bytes:
-    """What comes back, until the connection ends, for bytes sent in clear, with which their half
-    of it ends.
+    """The bytes that come back, until the connection ends, for bytes sent in clear, with which
+    their half of it ends.
     """
     assert harness.gateway is not None
     address = ("127.0.0.1", harness.gateway.ports["http-insecure"])

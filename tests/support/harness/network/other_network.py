@@ -32,7 +32,7 @@ class OtherNetwork:
         self.join()
 
     def cut(self) -> None:
-        """What is sent from now on is lost, and nobody is told."""
+        """Packets from now on are lost, and nobody is told."""
         self._inside("link", "set", self._theirs, "down")
 
     def join(self) -> None:

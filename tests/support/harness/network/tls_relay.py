@@ -20,8 +20,8 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 class TlsRelay(grpc.GenericRpcHandler):
     """`ask` changes a request before it is passed on; `answer` may exchange the response.
 
-    `calls` are the requests for inference as they came, and `answers` what was answered. What is
-    refused is passed on with its details and its receipt.
+    `calls` are the requests for inference as they came, and `answers` what was answered. Refusals
+    are passed on with their details and receipt.
     """
 
     def __init__(self, harness: GatewayHarness) -> None:

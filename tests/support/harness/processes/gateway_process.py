@@ -13,7 +13,7 @@ _LISTENS = "listening: mutual"
 
 
 class GatewayProcess:
-    """The gateway of the installation in `state`. What it prints goes to `log`.
+    """The gateway of the installation in `state`. Its output goes to `log`.
 
     `before` are words that run it, such as `ip netns exec NAME`; they must become it, not fork it.
     """
@@ -57,7 +57,7 @@ class GatewayProcess:
         return self._process is not None
 
     def memory(self) -> float:
-        """What it has in memory, in MB."""
+        """Its resident memory, in MB."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 

@@ -243,7 +243,7 @@ def work_in_threads(request: bytes, send: Send) -> None:
 
 
 def describe(request: bytes, send: Send) -> None:
-    """What it finds of where it is."""
+    """Sends its findings about its environment."""
     soft = {
         name: resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[0]
         for name in ("AS", "CORE", "CPU", "FSIZE", "NOFILE")

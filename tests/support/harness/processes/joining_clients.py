@@ -4,8 +4,8 @@ of its own where one is named; run by the Python that has Flower.
     python -m tests.support.harness.processes.joining_clients FOLDER
 
 FOLDER/clients.json has for each client the words of its command, and the name of its network or "".
-What it prints goes to FOLDER/NNN.out and .err, its process's number to NNN.pid, and when it has
-ended, its exit status to NNN.status. They are forked, so that torch is loaded once.
+Its output goes to FOLDER/NNN.out and .err, its process's number to NNN.pid, and when it has ended,
+its exit status to NNN.status. They are forked, so that torch is loaded once.
 """
 
 import ctypes

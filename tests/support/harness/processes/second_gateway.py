@@ -18,7 +18,9 @@ ORIGIN = "house.localhost/answers-2"
 
 
 class FirstGateway(Protocol):
-    """What a second gateway needs of the first: where its files lie, and its people's profiles."""
+    """The parts of the first gateway that a second needs: where its files lie, and its people's
+    profiles.
+    """
 
     state: Path
 

@@ -153,7 +153,7 @@ def run(recipe: str, folder: str, nodes: str, served: str) -> None:
 
 
 def doors() -> None:
-    """Who may speak to the Fleet API: status codes, or the kind of error, by who tries."""
+    """Tries the Fleet API as several callers: status codes, or the kind of error, by caller."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from flwr.proto.fleet_pb2 import (
         ActivateNodeRequest,

@@ -34,7 +34,7 @@ class OidcProvider:
         self.key: Any = P256
         self.id_token: dict[str, Any] = {}
         self.access_token: dict[str, Any] = {}
-        # What its description says otherwise.
+        # The members that its description has otherwise.
         self.described: dict[str, Any] = {}
         # Bytes that it sends for a path instead, as gzip.
         self.raw: dict[str, bytes] = {}

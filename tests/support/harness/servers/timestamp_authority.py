@@ -43,7 +43,7 @@ class LocalAuthority:
     days: tuple[int, int] = (-1, 1)
     status: int = 200
     answers: list[bytes] = field(default_factory=list)
-    """What it answers instead, each once."""
+    """The answers that it gives instead, each once."""
 
     def __post_init__(self) -> None:
         # Here, and not in a server's thread: a test without it is skipped.

@@ -1,4 +1,4 @@
-"""What an intruder with full access does to the registry's database and files.
+"""The changes of an intruder with full access to the registry's database and files.
 
 Nothing here signs anything; see `forgeries`. Each method does nothing where there is nothing to
 alter.
@@ -167,7 +167,7 @@ class Alterations:
         _write(path, source.read_bytes() if source != path else data[:-1] + b"\x00")
 
     def _run(self, statement: str, *values: object) -> None:
-        # What the schema itself does not allow, the intruder does not get done.
+        # The intruder cannot make changes that the schema itself forbids.
         with suppress(sqlite3.IntegrityError, sqlite3.OperationalError):
             self._sql.execute(statement, values)
 

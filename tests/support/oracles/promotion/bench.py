@@ -1,4 +1,6 @@
-"""What all runs of a process share: a database file, an artifact folder, two engines' memories."""
+"""The parts that all runs of a process share: a database file, an artifact folder, two engines'
+memories.
+"""
 
 import atexit
 import functools
@@ -53,12 +55,12 @@ class Bench:
             engine.forget()
 
     def registry_shows(self) -> RegistrySnapshot:
-        """What the registry hands to a gateway's engine. Raises SealgateError."""
+        """The snapshot that the registry hands to a gateway's engine. Raises SealgateError."""
         registry = self.organisation.registry
         return RegistrySnapshot.of(registry.snapshot(), registry.artifacts)
 
     def database_shows(self) -> RegistrySnapshot:
-        """What the tables hold, past all checks of the registry: its process belongs to the
+        """The tables' content, past all checks of the registry: its process belongs to the
         intruder. Raises SealgateError, and anything else where the tables hold no such thing.
         """
         sql = self.organisation.sql
@@ -78,8 +80,8 @@ class Bench:
         return RegistrySnapshot.of(snapshot, self.lying)
 
     def newest_state(self) -> tuple[Pointers, tuple[str, ...], int] | None:
-        """What the tables name as newest, what as revoked, and the stored statement's number; None
-        where they hold nothing of that form.
+        """The newest pointers and the revocations in the tables, and the stored statement's number;
+        None where they hold nothing of that form.
         """
         sql = self.organisation.sql
         query = "select model, alias, max(sequence), digest from pointers group by model, alias"

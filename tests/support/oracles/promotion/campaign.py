@@ -32,7 +32,7 @@ _RUNS = 50_000
 
 @dataclass(slots=True)
 class Figures:
-    """What the batches so far came to."""
+    """The figures of the batches so far."""
 
     events: Counter[str] = field(default_factory=Counter)
     violations: list[dict[str, Any]] = field(default_factory=list)

@@ -30,14 +30,16 @@ class Published:
 
 
 def names_when_revoked(model: str, digest: str) -> set[str]:
-    """What a statement names where the version is revoked: everywhere, or under its model alone."""
+    """The names in a statement that revokes the version: everywhere, or under its model alone."""
     text = f"sealgate/revoked-of-model/v1\n{model}\n{digest}"
     return {digest, f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"}
 
 
 @dataclass(slots=True)
 class Documents:
-    """What was signed so far in a run; `policies` are those that enough roots signed."""
+    """The documents that were signed so far in a run; `policies` are those that enough roots
+    signed.
+    """
 
     statements: dict[str, Statement] = field(default_factory=dict)
     signers: dict[str, set[str]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What the intruder does between the steps of others."""
+"""The intruder's steps between those of others."""
 
 import json
 from dataclasses import replace

@@ -12,7 +12,7 @@ from tests.support.oracles.promotion.intruder_rules import IntruderRules
 from tests.support.oracles.promotion.people_rules import PeopleRules
 
 STOLEN = (("otto", "arne", "paula"), ("otto", "arne"), ("otto",), ("arne",), ())
-"""Whose keys the intruder has; of them, Arne alone may approve what Paula published."""
+"""The people whose keys the intruder has; of them, Arne alone may approve Paula's versions."""
 STEPS = 20
 """Of a run, at least, after it has begun."""
 _RESTARTED = (*("engine", "other engine") * 3, "new engine", "new engine", "registry")

@@ -50,7 +50,7 @@ class ReadingLoader:
 
 @dataclass(slots=True)
 class Shown:
-    """What an engine has been shown and has believed, over all its restarts.
+    """The documents that an engine has been shown and has believed, over all its restarts.
 
     `ends` says until when each pointer may answer at a place, by the statements that named it.
     """

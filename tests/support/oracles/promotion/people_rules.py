@@ -1,4 +1,4 @@
-"""What the organisation's people do, rightly and wrongly."""
+"""The steps of the organisation's people, right and wrong ones."""
 
 from dataclasses import replace
 from datetime import timedelta

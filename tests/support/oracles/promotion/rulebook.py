@@ -60,7 +60,7 @@ def signing_key(name: str) -> PrivateKey:
 
 @dataclass(frozen=True)
 class Rulebook:
-    """What one policy says.
+    """The rules of one policy.
 
     `retired` keys are listed though nobody has them any more; of a withdrawn key only the documents
     of these digests still count. `grace` is the policy's own, in seconds.

@@ -116,7 +116,7 @@ class Run(RuleBasedStateMachine):
         self.events["honest state followed"] += 1
 
     def check_shown(self, holds: Callable[[Any], bool]) -> None:
-        """What the registry said that it did is what it shows, if it shows anything."""
+        """Asserts that the registry shows the moves that it reported, if it shows anything."""
         snapshot = self.attempt("registry read back", self.organisation.registry.snapshot)
         if snapshot is None:
             return

@@ -1,4 +1,4 @@
-"""What `sealgate federate server` hands out, and what it says of a run; a stand-in serves."""
+"""The invitations of `sealgate federate server`, and its report of a run; a stand-in serves."""
 
 import json
 import ssl
