@@ -23,21 +23,25 @@ from sealgate.remote import Profile
 from sealgate.witness.commands import WitnessConfig
 
 FILES: tuple[tuple[str, type, str], ...] = (
-    ("gateway.toml", GatewayConfig, "What `sealgate serve` reads."),
-    ("engine.toml", EngineConfig, "What `sealgate serve engine` reads: an engine of its own."),
+    ("gateway.toml", GatewayConfig, "The configuration of `sealgate serve`."),
+    ("engine.toml", EngineConfig, "The configuration of `sealgate serve engine`."),
     (
         "generator.toml",
         GeneratorConfig,
-        "What `sealgate serve generator` reads: a process that generates.",
+        "The configuration of `sealgate serve generator`, a process that generates text.",
     ),
-    ("console.toml", ConsoleConfig, "What `sealgate serve console` reads: the web console."),
+    ("console.toml", ConsoleConfig, "The configuration of `sealgate serve console`."),
     (
         "events.toml",
         EventsConfig,
-        "What `sealgate serve events` reads: webhooks for other systems.",
+        "The configuration of `sealgate serve events`, webhooks for other systems.",
     ),
-    ("witness.toml", WitnessConfig, "What `sealgate witness serve` reads."),
-    ("profile.toml", Profile, "What a person's commands read: who they are, and whom they trust."),
+    ("witness.toml", WitnessConfig, "The configuration of `sealgate witness serve`."),
+    (
+        "profile.toml",
+        Profile,
+        "The configuration of a person's commands: their key, and whom they trust.",
+    ),
 )
 """Each file: its name, the dataclass that it becomes, and what reads it."""
 

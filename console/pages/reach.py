@@ -1,4 +1,4 @@
-"""The blast radius: whom a proposal reaches, and everything that rests on a version."""
+"""The blast radius: whom a proposal reaches, and the dependents of a version."""
 
 from dataclasses import dataclass
 from itertools import islice

@@ -28,7 +28,7 @@ STATE = Path("/var/lib/sealgate")
 _PATIENCE = 3600.0
 # In memory, while a container runs; STATE is closed once what compose mounts is in it.
 _WRITABLE = ("/tmp", str(STATE))  # noqa: S108
-# What pip on this machine is told, which a build has to be told as well.
+# This machine's settings of pip, which a build needs as well.
 _PIP = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf", "/etc/xdg/pip")
 
 

@@ -18,7 +18,7 @@ def main() -> None:
     ordinal = os.environ["POD_NAME"].rpartition("-")[2]
     known = {"ORDINAL": ordinal, "DATABASE_URL": json.dumps(os.environ.get("DATABASE_URL", ""))}
     for source in sorted(sources.glob("*/*")):
-        # What begins with dots is how Kubernetes exchanges secrets; it has no names of ours.
+        # Names that begin with dots are Kubernetes' own: it exchanges secrets behind them.
         if source.name.startswith("..") or not source.is_file():
             continue
         if source.parent.name == "config":
