@@ -25,7 +25,7 @@ from console.sessions import PendingSignatures, SessionStore
 from console.sign_in.oidc import OidcSignIn
 from console.sign_in.routes import SignIn
 from console.views import Console, Templates, endpoint, plain
-from sealgate.timed_connection import LOOP, TimedConnection
+from sealgate.network.timed_connection import LOOP, TimedConnection
 from sealgate.trust.keys.certificate_identity import thumbprint
 
 _STATIC = Path(__file__).parent / "static"

@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from gateway.config.optional_sections import TimestampSettings
-from sealgate.bounded_http import HttpExchange
+from sealgate.network.bounded_http import HttpExchange
 from sealgate.files import read_regular_file, replace_file
 from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError

@@ -20,7 +20,7 @@ from authlib.integrations.httpx_client import OAuth2Client
 from httpx2 import BaseTransport, HTTPError, Request, Response, TransportError
 
 from console.config import OidcSettings
-from sealgate.bounded_http import HttpExchange
+from sealgate.network.bounded_http import HttpExchange
 from sealgate.settings import ConfigError
 
 _SECONDS = 10.0

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.auth.key_sets import KeySet
 from gateway.config.sections import check_address
-from sealgate.bounded_http import HttpExchange
+from sealgate.network.bounded_http import HttpExchange
 from sealgate.reasons import Reason, SealgateError
 
 _LARGEST_BYTES = 256 * 1024

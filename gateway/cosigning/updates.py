@@ -22,7 +22,7 @@ from gateway import security_events
 from gateway.config.optional_sections import WitnessSettings
 from gateway.cosigning.cosignatures import CosignatureStore
 from gateway.security_events import tampering
-from sealgate.bounded_http import HttpExchange
+from sealgate.network.bounded_http import HttpExchange
 from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 from sealgate.trust.transparency import Checkpoint, open_checkpoint

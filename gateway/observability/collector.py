@@ -30,7 +30,7 @@ from gateway.outcomes import OutcomeBook
 from gateway.recording import AuditRecorder
 from gateway.timestamps import StampedLog
 from inference.engine import Duration, Engine, LiveVersion, Statistics, VersionStatistics
-from sealgate.metrics_listener import MetricsListener
+from sealgate.network.metrics_listener import MetricsListener
 from sealgate.settings import MetricsSettings
 from sealgate.trust.statements import review_end
 from sealgate.trust.times import parse_time

@@ -9,7 +9,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from inference.engine import Engine
-from sealgate.metrics_listener import MetricsListener
+from sealgate.network.metrics_listener import MetricsListener
 from sealgate.reasons import Reason
 from sealgate.settings import MetricsSettings
 

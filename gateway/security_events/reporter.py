@@ -25,7 +25,7 @@ from typing import Final, Protocol
 
 from gateway.security_events.kinds import EventKind, SecurityEvent, Severity
 from gateway.security_events.ocsf import CountedEvent, EventGroups, ocsf
-from sealgate.bounded_connect import connect
+from sealgate.network.bounded_connect import connect
 from sealgate.settings import ConfigError, check_host_port
 from sealgate.trust.times import format_micros
 

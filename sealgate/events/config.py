@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self, TypeAlias
 from urllib.parse import urlsplit
 
-from sealgate.bounded_connect import Resolve
+from sealgate.network.bounded_connect import Resolve
 from sealgate.events.cloud_events import KINDS
 from sealgate.process_log import LogSettings
 from sealgate.reasons import SealgateError

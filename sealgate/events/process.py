@@ -14,7 +14,7 @@ from sealgate.events.delivery import Deliveries
 from sealgate.events.registry_events import RegistryEvents
 from sealgate.events.store import EventStore
 from sealgate.events.webhooks import Webhook
-from sealgate.metrics_listener import MetricsListener
+from sealgate.network.metrics_listener import MetricsListener
 from sealgate.settings import ConfigError
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"

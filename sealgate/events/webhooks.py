@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sealgate.bounded_connect import Resolve, look_up
-from sealgate.bounded_http import HttpExchange
+from sealgate.network.bounded_connect import Resolve, look_up
+from sealgate.network.bounded_http import HttpExchange
 from sealgate.events.cloud_events import CLOUDEVENTS_TYPE, Format
 from sealgate.events.config import (
     AddressRefused,

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from sealgate.bounded_http import BoundedHandler, BoundedServer
+from sealgate.network.bounded_http import BoundedHandler, BoundedServer
 from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup, ask_secret
 from sealgate.private_keys import open_signer

@@ -44,8 +44,8 @@ _FETCHES = {
     "gateway/cosigning/updates.py",
     "inference/backends/openai/client.py",
     "sealgate/events/webhooks.py",
-    "sealgate/bounded_connect.py",
-    "sealgate/bounded_http.py",
+    "sealgate/network/bounded_connect.py",
+    "sealgate/network/bounded_http.py",
     "training/federated/http_requests.py",
 }
 # The names of a channel and of a schema, of the configuration and of a strict form; a number.

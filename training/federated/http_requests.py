@@ -29,7 +29,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from sealgate.bounded_http import HttpExchange
+from sealgate.network.bounded_http import HttpExchange
 from sealgate.reasons import Kind, Reason, SealgateError
 from sealgate.trust import fields
 from sealgate.trust.times import format_time, parse_time

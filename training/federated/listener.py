@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import uvicorn
 from starlette.responses import PlainTextResponse
 
-from sealgate.timed_connection import LOOP, TimedConnection
+from sealgate.network.timed_connection import LOOP, TimedConnection
 
 _CONNECTIONS, _OF_A_CLIENT = 256, 2
 

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from inference.backends.remote.messages import OnEnd
-from sealgate.bounded_connect import open_http
+from sealgate.network.bounded_connect import open_http
 from sealgate.reasons import Reason, SealgateError
 
 _log = logging.getLogger(__name__)

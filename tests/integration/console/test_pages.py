@@ -8,7 +8,7 @@ import pytest
 
 from console.app import server
 from console.pages import reach
-from sealgate.timed_connection import TimedConnection, TimedLoop
+from sealgate.network.timed_connection import TimedConnection, TimedLoop
 from sealgate.v1.log_pb2 import GetCheckpointRequest
 from tests.support.harness.console import text_of
 

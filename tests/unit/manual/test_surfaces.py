@@ -96,6 +96,7 @@ SURFACES = {
     "sealgate.dossier": "",
     "sealgate.events": "",
     "sealgate.health": "check",
+    "sealgate.network": "bounded_connect bounded_http metrics_listener timed_connection",
     "sealgate.pack": "",
     "sealgate.pages": "",
     "sealgate.promotion": "documents drafts reviews",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sealgate import bounded_http
+from sealgate.network import bounded_http
 from sealgate.trust.keys import PrivateKey
 from sealgate.witness.commands import WitnessServer
 from sealgate.witness.service import Witness, WitnessMemory

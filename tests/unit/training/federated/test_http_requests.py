@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
-from sealgate.bounded_http import HttpExchange
+from sealgate.network.bounded_http import HttpExchange
 from sealgate.reasons import Reason, SealgateError
 from sealgate.setup.credentials import CertificateAuthority
 from sealgate.trust.canonical import sha256

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from demo.stage import free_ports
-from sealgate.timed_connection import TimedConnection
+from sealgate.network.timed_connection import TimedConnection
 from tests.support.fakes.blocking_worker import until
 
 _MOST = 4

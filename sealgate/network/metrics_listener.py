@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from http import HTTPStatus
 
-from sealgate.bounded_http import BoundedHandler, BoundedServer
+from sealgate.network.bounded_http import BoundedHandler, BoundedServer
 from sealgate.settings import ConfigError, MetricsSettings
 
 _TEXT = "text/plain; charset=utf-8"

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.observability.readiness import metrics_listener
 from gateway.transport.http.operations import find
-from sealgate.metrics_listener import MetricsListener
+from sealgate.network.metrics_listener import MetricsListener
 from sealgate.settings import ConfigError, MetricsSettings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sealgate.bounded_connect import connect, look_up
+from sealgate.network.bounded_connect import connect, look_up
 
 
 class SilentResolver:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sealgate.bounded_http import HttpExchange
+from sealgate.network.bounded_http import HttpExchange
 
 
 def test_many_addresses_that_do_not_answer_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from sealgate.bounded_http import BoundedServer
+from sealgate.network.bounded_http import BoundedServer
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import SplitResult
 
-from sealgate.bounded_connect import open_http
+from sealgate.network.bounded_connect import open_http
 
 SECONDS = 10.0
 _CONNECTIONS = 32
