@@ -51,6 +51,7 @@ class GrpcTransport:
         or the native transport is asked for and not installed.
         """
         self._guard = _Guard(counted_refusals)
+        self._is_started = False
         bounds = Bounds.of(config.limits)
         room = room_for_unknown(bounds, _LISTENERS)
         self._socket = UpstreamSocket() if chosen(config.listen) else None
@@ -95,9 +96,8 @@ class GrpcTransport:
         self._guard.interceptor = interceptor
         if self._front is None:
             self._connections.start()
-            self.server.start()
-        else:
-            self.server.start()
+        self._start_server()
+        if self._front is not None:
             self._front.start(handler)
         _log.info("gRPC is spoken by %s", "sealgate-front" if self.is_native else "grpcio")
 
@@ -106,11 +106,18 @@ class GrpcTransport:
         if self._front is not None:
             self._front.drain()
             self._front.stop(seconds or 0.0)
+        if not self._is_started:
+            # grpcio frees the ports of a server alone that has run. This one offers no method.
+            self._start_server()
         self.server.stop(seconds).wait()
         if self._front is None:
             self._connections.stop()
         if self._socket is not None:
             self._socket.remove()
+
+    def _start_server(self) -> None:
+        self.server.start()
+        self._is_started = True
 
     def _numbers(self) -> Collection[int]:
         return self.ports.values()

@@ -13,10 +13,14 @@ from gateway.config.sections import GatewayLimits, Listeners
 from gateway.transport.grpc_listeners import GrpcTransport
 
 
-def test_without_an_interceptor_no_method_is_offered() -> None:
-    listen = Listeners(insecure="127.0.0.1:0", transport="grpcio")
+def grpcio(address: str) -> GrpcTransport:
+    listen = Listeners(insecure=address, transport="grpcio")
     config: Any = SimpleNamespace(limits=GatewayLimits(), listen=listen)
-    transport = GrpcTransport(config, None, Counter())
+    return GrpcTransport(config, None, Counter())
+
+
+def test_without_an_interceptor_no_method_is_offered() -> None:
+    transport = grpcio("127.0.0.1:0")
     add_HealthServicer_to_server(HealthServicer(), transport.server)
     transport.server.start()
     try:
@@ -26,3 +30,11 @@ def test_without_an_interceptor_no_method_is_offered() -> None:
             assert answered.code() is grpc.StatusCode.UNIMPLEMENTED
     finally:
         transport.server.stop(None).wait()
+
+
+def test_one_that_never_started_frees_its_ports() -> None:
+    """A gateway whose databases cannot be opened has bound them, and the next one needs them."""
+    transport = grpcio("127.0.0.1:0")
+    address = f"127.0.0.1:{transport.ports['insecure']}"
+    transport.stop(None)
+    grpcio(address).stop(None)
