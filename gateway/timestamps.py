@@ -22,8 +22,8 @@ from typing import NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from gateway.config.optional_sections import TimestampSettings
-from sealgate.network.bounded_http import HttpExchange
 from sealgate.files import read_regular_file, replace_file
+from sealgate.network.bounded_http import HttpExchange
 from sealgate.periodic import PeriodicThread
 from sealgate.reasons import Reason, SealgateError
 from sealgate.settings import ConfigError

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Self, TypeAlias
 from urllib.parse import urlsplit
 
-from sealgate.network.bounded_connect import Resolve
 from sealgate.events.cloud_events import KINDS
+from sealgate.network.bounded_connect import Resolve
 from sealgate.process_log import LogSettings
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError, MetricsSettings, read_settings

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sealgate.network.bounded_connect import Resolve, look_up
-from sealgate.network.bounded_http import HttpExchange
 from sealgate.events.cloud_events import CLOUDEVENTS_TYPE, Format
 from sealgate.events.config import (
     AddressRefused,
@@ -24,6 +22,8 @@ from sealgate.events.config import (
     checked_addresses,
 )
 from sealgate.events.store import Delivery
+from sealgate.network.bounded_connect import Resolve, look_up
+from sealgate.network.bounded_http import HttpExchange
 from sealgate.reasons import SealgateError
 from sealgate.settings import ConfigError
 from sealgate.trust.keys import read_private_file

@@ -1,1 +1,1 @@
-"""Connections with bounds, to others and from them: their time, their number, and what they send."""
+"""Bounded connections: how long they take, how many there are, and how much is read from them."""

@@ -14,9 +14,9 @@ from typing import Any
 
 import click
 
-from sealgate.network.bounded_http import BoundedHandler, BoundedServer
 from sealgate.cli.options import FILE
 from sealgate.cli.output import HelpfulGroup, ask_secret
+from sealgate.network.bounded_http import BoundedHandler, BoundedServer
 from sealgate.private_keys import open_signer
 from sealgate.reasons import SealgateError
 from sealgate.service_process import end_event

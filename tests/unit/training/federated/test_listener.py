@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from sealgate.setup.credentials import CertificateAuthority
 from sealgate.network.timed_connection import TimedConnection, TimedLoop
+from sealgate.setup.credentials import CertificateAuthority
 from training.federated.listener import UpdateConnection, listener_config
 
 HOST, LARGEST, _PATIENCE = "127.0.0.1", 64, 60
