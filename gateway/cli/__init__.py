@@ -1,1 +1,1 @@
-"""The commands `sealgate serve`, `artifacts` and `log prune`."""
+"""The commands on a gateway's machine: serve, back up and restore, artifacts, logs."""
