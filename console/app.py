@@ -46,6 +46,11 @@ HEADERS: Mapping[str, str] = {
     "x-frame-options": "DENY",
 }
 _SAFE = ("GET", "HEAD")
+_ERRORS = {
+    404: "There is no such page",
+    405: "This page takes no such request",
+    500: "The console made a mistake",
+}
 
 
 class _StaticFiles(StaticFiles):
@@ -55,10 +60,7 @@ class _StaticFiles(StaticFiles):
         return response
 
 
-def build(
-    config: ConsoleConfig,
-    clock: Callable[[], float] = time.time,
-) -> Starlette:
+def build(config: ConsoleConfig, clock: Callable[[], float] = time.time) -> Starlette:
     """The application. Raises: ConfigError for files that cannot be used."""
 
     def moment() -> datetime:
@@ -93,9 +95,7 @@ def build(
         routes=[*sign_in.routes(), *pages, static],
         middleware=[guard],
         exception_handlers={
-            404: partial(_said, console, 404, "There is no such page"),
-            405: partial(_said, console, 405, "This page takes no such request"),
-            500: partial(_said, console, 500, "The console made a mistake"),
+            code: partial(_said, console, code, text) for code, text in _ERRORS.items()
         },
     )
     app.state.console = console

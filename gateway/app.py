@@ -70,15 +70,10 @@ class Gateway:
         counted_refusals: Counter[str] = Counter()
         # Before the logs are opened: whoever opens them shuts out a gateway that already runs here.
         tls = ServerTls.of(config.tls)
-        http = self.http = HttpListeners(config, tls)
+        self.http = HttpListeners(config, tls)
         self._grpc = GrpcTransport(config, tls, counted_refusals)
-        self.ports = self._grpc.ports | http.ports
-        try:
-            self.store = store = GatewayStore.open(config, now)
-        except BaseException:
-            self._grpc.stop(None)
-            http.finish()
-            raise
+        self.ports = self._grpc.ports | self.http.ports
+        self.store = store = self._open_store(config)
         self.backends = Backends.open(config, store.roots, now)
         self.engine = self.backends.engine
         self.recorder = AuditRecorder(store.answers, store.subjects)
@@ -87,23 +82,15 @@ class Gateway:
         self.drift = DriftWatch(store.registry.drifts, store.answers.origin)
         self.history = StatisticsHistory(self.engine.live, self.drift.evidence)
         self.registry_sync = self._new_watch()
-        guard_key = open_rollback_key(store.registry.policies.chain().newest, config.rollback)
         self._columns = ColumnWatch(policy)
         alarm = OutcomeAlarm(self.recorder, now)
         self.outcomes = OutcomeBook(store.answers, self.engine.live, policy, alarm, self._columns)
-        self.rollout = Rollout(
-            self.engine, self.recorder, store.registry.pointers, now, guard_key, [self.outcomes]
-        )
+        self.rollout = self._new_rollout(config)
         self.sessions = open_sessions(config.sessions)
         self._features = FeatureKeeper(config.features, now)
         self._rights = Rights(policy, config.gateway.environment)
-        self._enforcement = Enforcement(
-            self.engine,
-            policy,
-            self._rights,
-            store.registry.allowances,
-            self.interceptor.readmit,
-        )
+        allowances, readmit = store.registry.allowances, self.interceptor.readmit
+        self._enforcement = Enforcement(self.engine, policy, self._rights, allowances, readmit)
         self._health = HealthService(self.engine, self.interceptor.admit, self._rights)
         self.event_streams = EventStreams.over(
             store.registry, store.answers, self.interceptor.admit, self._rights, config.limits
@@ -159,6 +146,15 @@ class Gateway:
         self.metrics.stop()
         self.store.close()
 
+    def _open_store(self, config: GatewayConfig) -> GatewayStore:
+        """Frees the listeners' ports where the databases cannot be opened."""
+        try:
+            return GatewayStore.open(config, now)
+        except BaseException:
+            self._grpc.stop(None)
+            self.http.finish()
+            raise
+
     def _new_interceptor(self, counted_refusals: Counter[str]) -> AuthInterceptor:
         policy = self.engine.policy_in_force
         return AuthInterceptor(
@@ -179,6 +175,11 @@ class Gateway:
             self.backends.shown,
             self._look_at_traffic,
         )
+
+    def _new_rollout(self, config: GatewayConfig) -> Rollout:
+        registry = self.store.registry
+        key = open_rollback_key(registry.policies.chain().newest, config.rollback)
+        return Rollout(self.engine, self.recorder, registry.pointers, now, key, [self.outcomes])
 
     def _look_at_traffic(self) -> None:
         self.history.sample()

@@ -109,6 +109,16 @@ class VersionDocuments:
         """Whether answers are compared with the float32 model's."""
         return self.detector.disagreement is not None
 
+    def check_features(self, response: bytes) -> None:
+        """Raises SealgateError(GRAPH_MISMATCH) unless the detector reads as many features as the
+        response graph has.
+        """
+        ours = self.detector.width - self.detector.first_width - int(self.compared)
+        if check_response(response, self.config).features != ours:
+            raise SealgateError(
+                Reason.GRAPH_MISMATCH, "the detector reads another number of features"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class VersionGraphs:
@@ -152,11 +162,7 @@ class VersionGraphs:
             compared=documents.compared and not detector.least_margin,
         )
         # 3.
-        shape = check_response(files[RESPONSE], config)
-        if shape.features != detector.width - detector.first_width - int(documents.compared):
-            raise SealgateError(
-                Reason.GRAPH_MISMATCH, "the detector reads another number of features"
-            )
+        documents.check_features(files[RESPONSE])
         reference, comparison = None, None
         if detector.least_margin:
             reference = open_reference(files[RESPONSE], config, threads, settings)

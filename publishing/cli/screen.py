@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+import numpy.typing as npt
 
 from inference.engine import version_contents
 from inference.model.config import ModelConfig
@@ -291,14 +293,19 @@ def recalibrate(
     earlier = Detector.decode(files[version_contents.DETECTOR])
     kept = TrafficFolder(features, days, rows_a_day=1)
     vectors = kept.read(signed.manifest.digest, earlier.width, datetime.now(UTC).date())
-    traffic = without_repeats(earlier, vectors)
-    click.echo(
-        f"{len(vectors)} requests of {model} {from_version}, {len(traffic)} of them distinct",
-        err=True,
-    )
-    if len(traffic) < LEAST_CALIBRATION_ROWS:
-        detail = f"{len(traffic)} distinct requests, {LEAST_CALIBRATION_ROWS} are the least"
-        raise SealgateError(Reason.CALIBRATION_TOO_SMALL, detail)
+    traffic = _distinct(earlier, vectors, f"{model} {from_version}")
     dataset = replace(dataset, traffic=traffic, vectors=len(vectors), earlier=earlier)
     options = PublishOptions(unmarked=True, description=description, quantized=quantizes(precision))
     show_fields(release(ctx, source, dataset, bounds, options, PARALLEL, made), as_json)
+
+
+def _distinct(
+    earlier: Detector, vectors: npt.NDArray[np.float32], version: str
+) -> npt.NDArray[np.float32]:
+    """Traffic without its repeats. Raises: CALIBRATION_TOO_SMALL."""
+    traffic = without_repeats(earlier, vectors)
+    click.echo(f"{len(vectors)} requests of {version}, {len(traffic)} of them distinct", err=True)
+    if len(traffic) < LEAST_CALIBRATION_ROWS:
+        detail = f"{len(traffic)} distinct requests, {LEAST_CALIBRATION_ROWS} are the least"
+        raise SealgateError(Reason.CALIBRATION_TOO_SMALL, detail)
+    return traffic

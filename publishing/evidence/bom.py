@@ -85,6 +85,10 @@ def _model(
         *({"name": name, "value": value} for name, value in sorted(facts.items())),
         *({"name": f"sealgate:column:{name}", "value": value} for name, value in columns),
     ]
+    metrics = [
+        {"type": config.decision.quality_name, "value": f"{value:.4f}", "slice": f"test, {name}"}
+        for name, value in sorted(accuracies.items())
+    ]
     return {
         "type": "machine-learning-model",
         "bom-ref": manifest.digest,
@@ -102,16 +106,7 @@ def _model(
                 ],
                 "outputs": [{"format": _tensor(config.output.datatype, config.output.shape)}],
             },
-            "quantitativeAnalysis": {
-                "performanceMetrics": [
-                    {
-                        "type": config.decision.quality_name,
-                        "value": f"{value:.4f}",
-                        "slice": f"test, {name}",
-                    }
-                    for name, value in sorted(accuracies.items())
-                ]
-            },
+            "quantitativeAnalysis": {"performanceMetrics": metrics},
             "considerations": {"useCases": [config.intended_use]},
             **({"properties": told} if told else {}),
         },

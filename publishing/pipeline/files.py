@@ -122,14 +122,9 @@ def make_files(
         )
         detector = Detector.decode(worker.receive(LARGEST_JSON))
         check_screens(detector, bool(source.response))
-        rows = len(rows_to_screen(data.test.x))
-        measured = TrialMeasurements.decode(
-            worker.receive(_LARGEST_REPORT),
-            golden,
-            rows if source.response else 0,
-            source.config.quantized,
-            decision,
-        )
+        rows = len(rows_to_screen(data.test.x)) if source.response else 0
+        told = worker.receive(_LARGEST_REPORT)
+        measured = TrialMeasurements.decode(told, golden, rows, source.config.quantized, decision)
         report = _checked(VersionReport(figures, weights, measured), wanted)
         steps.done("calibrate", _flagged(measured))
         worker.finish()

@@ -34,6 +34,7 @@ from inference.runtime.response_contract import check_same_forward
 from inference.runtime.settings import CpuSettings
 from inference.screening.column_bins import ColumnBins
 from inference.screening.detector import UNSCREENED, Detector
+from inference.screening.first_stage import FirstStage
 from publishing.attacks import TextProbe, number_probe
 from publishing.calibration import (
     BorderProber,
@@ -86,11 +87,8 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     for_golden, for_noise = random_generators(asked.seed)
     fp32 = ServingGraph.of(asked.serving, config)
     fp32_logits = fp32.logits(test.x)
-    graph, response = None, asked.response
-    # A recalibration screens by the very graph of its version.
-    if config.quantized and config.tokens is not None and response and asked.earlier is None:
-        response = quantize_response(response, asked.fit.x, config.eps)
-        asked = replace(asked, response=response)
+    graph, response = None, _response(asked)
+    asked = replace(asked, response=response)
     if response:
         graph = ResponseGraph.of(response)
         sample = rows_to_screen(test.x)
@@ -124,6 +122,14 @@ def run(request: bytes, send: Callable[[bytes], None]) -> None:
     both = int8, asked.serving, response
     files = version_files(config, both, detector, golden, asked.tokenizer)
     ReadyVersion.build("", files, CpuSettings(1))
+
+
+def _response(asked: TrialRequest) -> bytes:
+    """The response graph to ship. A recalibration screens by the very graph of its version."""
+    config, response = asked.config, asked.response
+    if config.quantized and config.tokens is not None and response and asked.earlier is None:
+        return quantize_response(response, asked.fit.x, config.eps)
+    return response
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +216,9 @@ def _fitted(
     if margin is not None:
         draft = replace(draft, least_margin=margin)
         prober = replace(prober, least_margin=margin)
+    stage = chosen.stage if chosen is not None and chosen.pays else None
     if asked.earlier is not None:
-        # The features of a row depend on the version's own first stage.
-        stage = asked.earlier.first
-        if stage is not None and prober.compared and not asked.earlier.answers_float32:
-            raise SealgateError(
-                Reason.CALIBRATION_TOO_SMALL, "its first stage knows no least margin: publish again"
-            )
-    else:
-        stage = chosen.stage if chosen is not None and chosen.pays else None
+        stage = _kept_stage(asked.earlier, prober.compared)
     if vectors is not None and stage is not None:
         draft = replace(draft, first=stage)
         prober = replace(prober, prober=StagedProber(prober.prober, vectors, stage))
@@ -231,6 +231,15 @@ def _fitted(
     staged = detector.first is not None
     stages = chosen.value(staged) if chosen is not None else {"first_stage": False}
     return prober, detector, found | {"stages": stages}
+
+
+def _kept_stage(earlier: Detector, compared: bool) -> FirstStage | None:
+    """The version's own first stage, on which the features of its traffic depend."""
+    if earlier.first is not None and compared and not earlier.answers_float32:
+        raise SealgateError(
+            Reason.CALIBRATION_TOO_SMALL, "its first stage knows no least margin: publish again"
+        )
+    return earlier.first
 
 
 def _asked_below(

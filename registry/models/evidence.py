@@ -115,9 +115,8 @@ class Attachments:
             # 3.
             digest = find_version(connection, model, version)["digest"]
             if item.kind not in EvidenceRules.ATTACHED or item.version_digest != digest:
-                raise SealgateError(
-                    Reason.EVIDENCE_MISMATCH, f"{item.kind} of {item.version_digest}"
-                )
+                about = f"{item.kind} of {item.version_digest}"
+                raise SealgateError(Reason.EVIDENCE_MISMATCH, about)
             check_version(connection, model, version, digest)
             there = _attached(connection, model, version)
             if opened.payload_digest not in {row["digest"] for row in there}:

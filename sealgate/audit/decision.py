@@ -105,19 +105,17 @@ def _answered(
     if opened.get("arithmetic") == ANCHOR:
         yield f"a near-duplicate of an earlier row of {caller} was answered with that row's class"
     sessions = screen.sessions
-    watched = sessions is not None and Consequence.LABEL_ONLY in (
-        sessions.search,
-        sessions.extraction,
-    )
+    found = (sessions.search, sessions.extraction) if sessions is not None else ()
+    watched = Consequence.LABEL_ONLY in found
     entries = beside() if action == Consequence.STEP_UP or watched else {}
     if action == Consequence.STEP_UP:
         if ALLOWED not in entries:
             raise SealgateError(Reason.ENTRY_UNKNOWN, "no allowance is shown by which it passed")
         yield _allowed(opened, policy, entries[ALLOWED], excerpt(entries[ALLOWED]))
+    labels = action == Consequence.LABEL_ONLY
     causes = {
         f"the verdict {verdict}": by_verdict == Consequence.LABEL_ONLY,
-        "classes that differ in INT8 and float32": action != by_verdict
-        and action == Consequence.LABEL_ONLY,
+        "classes that differ in INT8 and float32": labels and action != by_verdict,
         f"a role of {caller}": screen.labels_only(roles),
         f"a row that nearly repeats one of {caller}": opened.get("arithmetic") == ANCHOR,
         f"what the {entries.get(REDUCED)} of {caller} looked like": REDUCED in entries,

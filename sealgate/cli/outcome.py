@@ -123,9 +123,8 @@ def show(ctx: click.Context, model: str, as_json: bool) -> None:
         click.echo(json.dumps([_document(series) for series in found], indent=2))
         return
     rows = [
-        {
-            "alias": series.alias or "by version",
-            "version": series.version,
+        _promotion(series)
+        | {
             "promotion": series.pointer_sequence,
             "outcomes": series.figures.outcomes,
             "right": f"{100 * series.figures.accuracy:.1f} %",
@@ -135,10 +134,20 @@ def show(ctx: click.Context, model: str, as_json: bool) -> None:
         for series in found
     ]
     show_rows(rows, rows[0] if rows else ("alias", "version", "outcomes"), False)
-    groups = [
-        {
-            "alias": series.alias or "by version",
-            "version": series.version,
+    for table in filter(None, (_groups(found), _columns(found))):
+        click.echo()
+        show_rows(table, table[0], False)
+
+
+def _promotion(series: messages.OutcomeSeries) -> Json:
+    return {"alias": series.alias or "by version", "version": series.version}
+
+
+def _groups(found: Iterable[messages.OutcomeSeries]) -> list[Json]:
+    """How often each group's answers were wrong."""
+    return [
+        _promotion(series)
+        | {
             "group": f"{each.attribute}: {each.group}",
             "outcomes": each.outcomes,
             "wrong": f"{100 * each.error:.1f} %",
@@ -146,10 +155,13 @@ def show(ctx: click.Context, model: str, as_json: bool) -> None:
         for series in found
         for each in series.groups
     ]
-    columns = [
-        {
-            "alias": series.alias or "by version",
-            "version": series.version,
+
+
+def _columns(found: Iterable[messages.OutcomeSeries]) -> list[Json]:
+    """How far columns have drifted, the first few of each promotion."""
+    return [
+        _promotion(series)
+        | {
             "column": each.column,
             "rows": each.rows,
             "PSI": f"{each.psi:.3f}",
@@ -158,9 +170,6 @@ def show(ctx: click.Context, model: str, as_json: bool) -> None:
         for series in found
         for each in series.columns[:_COLUMNS]
     ]
-    for table in filter(None, (groups, columns)):
-        click.echo()
-        show_rows(table, table[0], False)
 
 
 @outcome.command(epilog="\b\nExample:\n  sealgate --as approver-1 outcome attach credit 3")

@@ -131,16 +131,11 @@ def verify(
     entry of an answer log is opened; those that can't be must be as many as the registry's log
     records as erased.
     """
-    witnesses = [WitnessKey.from_vkey(key) for key in keys]
-    wanted = len(witnesses) if threshold is None else threshold
-    if wanted > len(witnesses):
-        raise click.UsageError("--witnesses asks for more than --witness names")
+    witnesses, wanted = _witnesses(keys, threshold)
     person = profile(ctx, "auditor")
     with ExitStack() as stack:
-        channels = [
-            stack.enter_context(connected(each))
-            for each in (person, *(replace(person, endpoint=address) for address in gateways))
-        ]
+        asked_people = (person, *(replace(person, endpoint=address) for address in gateways))
+        channels = [stack.enter_context(connected(each)) for each in asked_people]
         policies = policy_history(person, channels[0])
         policies[-1].check_standing(datetime.now(UTC))
         if unknown := set(elsewhere) - named_logs(policies).keys():
@@ -162,6 +157,15 @@ def verify(
     states = {report.state for report in reports}
     if states & {BROKEN, INCOMPLETE}:
         ctx.exit(1 if BROKEN in states else NOT_ALL_SEEN)
+
+
+def _witnesses(keys: tuple[str, ...], threshold: int | None) -> tuple[list[WitnessKey], int]:
+    """The witnesses, and how many of them must have cosigned."""
+    witnesses = [WitnessKey.from_vkey(key) for key in keys]
+    wanted = len(witnesses) if threshold is None else threshold
+    if wanted > len(witnesses):
+        raise click.UsageError("--witnesses asks for more than --witness names")
+    return witnesses, wanted
 
 
 def _stamp_authority(certificates: Path | None, policy: str) -> StampAuthority | None:
