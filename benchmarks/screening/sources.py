@@ -26,6 +26,8 @@ Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 SLICES = ("train", "fit", "calibration", "test")
 _FASHION_ROWS = 6600
+# Of Fashion-MNIST beyond these, the first ones harden models, and the next ones fit detectors.
+_HARDENING_ROWS = 20_000
 CREDIT_FILE = Path("build/bench/credit/germancredit.csv")
 _CREDIT_LABEL = "creditability"
 # The columns that an applicant can choose. Their person, property and history are on record: an
@@ -49,6 +51,7 @@ class DataSet:
     """A data set. An attack of size 1 moves a column by its `unit` [D] at most: by `eps` for a
     whole image's pixels, by that many interquartile ranges for a table's columns. A hardened model
     is trained as `recipe` says against attacks of up to `harder` of the domain; or by the workshop.
+    Its detector is fitted on `more_fit` rows that are in no slice, beside those of `fit`.
     """
 
     name: str
@@ -58,6 +61,7 @@ class DataSet:
     sizes: tuple[int, int, int]
     recipe: MlpRecipe
     harder: float | Hardening
+    more_fit: int = 0
 
 
 DIGITS = DataSet(
@@ -118,8 +122,9 @@ FASHION = DataSet(
             turn=5.0,
             smoothing=0.05,
         ),
-        more=20_000,
+        more=_HARDENING_ROWS,
     ),
+    more_fit=4200,
 )
 FLIGHTS = DataSet(
     "flights",
@@ -180,14 +185,21 @@ def cut(source: DataSet, seed: int) -> Cut:
         name: (scaled(read.x[at]), read.y[at].astype(np.int64))
         for name, at in zip(SLICES, places, strict=True)
     }
+    if source.more_fit:
+        more = more_fashion(source.more_fit, after=_HARDENING_ROWS)
+        x, y = slices["fit"]
+        slices["fit"] = np.concatenate([x, more[0]]), np.concatenate([y, more[1]])
     later = {name: scaled(rows) for name, rows in read.later.items()}
     return Cut(slices, unit.astype(np.float32), columns, later)
 
 
-def more_fashion(rows: int) -> tuple[Rows, Labels]:
-    """Images [n, D] and classes [n] that are in no slice. Raises: as `cut`."""
-    x, y = _images(_FASHION_ROWS + rows)
-    return x[_FASHION_ROWS:].astype(np.float32), y[_FASHION_ROWS:].astype(np.int64)
+def more_fashion(rows: int, after: int = 0) -> tuple[Rows, Labels]:
+    """Images [n, D] and classes [n] that are in no slice, nor among the first ones `after` which
+    they come. Raises: as `cut`.
+    """
+    first = _FASHION_ROWS + after
+    x, y = _images(first + rows)
+    return x[first:].astype(np.float32), y[first:].astype(np.int64)
 
 
 def _images(rows: int) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.integer]]:

@@ -14,16 +14,18 @@ from publishing.differentiate.differences import (
 )
 from publishing.differentiate.graphs import MeasuredGraph
 from publishing.differentiate.layers import add_leaves, reference_layers
-from publishing.differentiate.reference import NEIGHBOURS, class_points
+from publishing.differentiate.reference import HIDDEN_LAYER, NEIGHBOURS, ReferenceSize, class_points
 from publishing.differentiate.response import RESERVED, Answer, Units, response_graph
 
 __all__ = [
+    "HIDDEN_LAYER",
     "NEIGHBOURS",
     "RESERVED",
     "Answer",
     "ColumnLikelihood",
     "ColumnMoves",
     "MeasuredGraph",
+    "ReferenceSize",
     "Units",
     "add_leaves",
     "class_points",

@@ -16,7 +16,7 @@ from onnx import helper
 
 from inference.runtime.session import Session
 from publishing.differentiate.graphs import MeasuredGraph
-from publishing.differentiate.reference import MOST_ROWS, WIDEST, ReferenceLayer
+from publishing.differentiate.reference import MOST_ROWS, WIDEST, ReferenceLayer, ReferenceSize
 from publishing.differentiate.response import Units, row_of
 
 _PRODUCTS = ("Gemm", "MatMul")
@@ -49,7 +49,9 @@ def reference_layers(
     if math.prod(row_of(graph)) <= WIDEST:
         rows = x if units is None else (x - units.low) / units.span
         flat = rows.reshape(len(x), -1)
-        found[graph.row_input] = ReferenceLayer.fit(flat, y, classes, points=True)
+        found[graph.row_input] = ReferenceLayer.fit(
+            flat, y, classes, ReferenceSize.of_input(flat.shape[1], classes)
+        )
     if not names:
         return found
     session = Session.open(graph.showing(names), names)

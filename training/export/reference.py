@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from publishing.differentiate import NEIGHBOURS, class_points
+from publishing.differentiate import HIDDEN_LAYER, NEIGHBOURS, ReferenceSize, class_points
 
-# Principal components at most; and of each class's covariance, the shares that are taken from all
-# classes together and from a sphere, since a class has few rows.
-_COMPONENTS = 40
+# Of each class's covariance, the shares that are taken from all classes together and from a sphere,
+# since a class has few rows.
 _POOLED = 0.5
 _SPHERE = 0.15
 _PREFIX = "reference"
@@ -43,11 +42,17 @@ class TorchReferenceLayer:
     center: torch.Tensor
 
     @classmethod
-    def fit(cls, rows: torch.Tensor, y: torch.Tensor, classes: int) -> Self:
+    def fit(
+        cls,
+        rows: torch.Tensor,
+        y: torch.Tensor,
+        classes: int,
+        size: ReferenceSize = HIDDEN_LAYER,
+    ) -> Self:
         """From rows [n, D] with their classes y [n], of which each has one row at least."""
         rows = rows.double()
         mean = rows.mean(0)
-        count = min(_COMPONENTS, *rows.shape)
+        count = min(size.components, *rows.shape)
         basis = torch.linalg.svd(rows - mean, full_matrices=False).Vh[:count].T
         z = (rows - mean) @ basis
         parts = [z[y == label] for label in range(classes)]
@@ -140,13 +145,18 @@ class CleanReference:
         With `points` of the first layer.
         """
         labels = torch.from_numpy(y)
-        found = tuple(TorchReferenceLayer.fit(each, labels, classes) for each in layers)
+        sizes = [HIDDEN_LAYER] * len(layers)
+        if points:
+            sizes[0] = ReferenceSize.of_input(layers[0].shape[1], classes)
+        found = tuple(
+            TorchReferenceLayer.fit(each, labels, classes, size)
+            for each, size in zip(layers, sizes, strict=True)
+        )
         if not points:
             return cls(found)
         z = (layers[0].double() - found[0].mean) @ found[0].basis.double()
-        return cls(
-            found, ClassPoints(torch.from_numpy(class_points(z.numpy(), y, classes)).float())
-        )
+        kept = class_points(z.numpy(), y, classes, sizes[0].kept)
+        return cls(found, ClassPoints(torch.from_numpy(kept).float()))
 
     @classmethod
     def of_rows(

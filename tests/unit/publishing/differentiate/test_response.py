@@ -16,6 +16,7 @@ from publishing.differentiate import (
     NEIGHBOURS,
     Answer,
     MeasuredGraph,
+    ReferenceSize,
     Units,
     class_points,
     reference_layers,
@@ -165,10 +166,20 @@ def test_with_units_a_step_is_a_share_of_each_columns_range() -> None:
     np.testing.assert_allclose(steps[inside], EPS, rtol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("width", "classes", "components", "kept"),
+    [(12, 4, 40, 256), (64, 10, 40, 256), (784, 10, 100, 256), (784, 65, 40, 64)],
+)
+def test_wide_rows_of_few_classes_are_described_more_closely(
+    width: int, classes: int, components: int, kept: int
+) -> None:
+    assert ReferenceSize.of_input(width, classes) == ReferenceSize(components, kept)
+
+
 def test_a_rare_class_takes_no_points_from_the_others() -> None:
     z = np.random.default_rng(0).normal(size=(103, 3))
     y = np.array([0] * 80 + [1] * 20 + [2] * 3)
-    points = class_points(z, y, 3).reshape(3, -1, 3)
+    points = class_points(z, y, 3, 64).reshape(3, -1, 3)
     assert np.array_equal(points[0], z[:64])
     assert np.array_equal(points[1, :20], z[80:100])
     assert np.array_equal(points[2, :NEIGHBOURS], z[[100, 101, 102, 100, 101]])
