@@ -26,6 +26,7 @@ _NEIGHBOURS, _LOCAL = 5, 20
 _CODE, _EPOCHS, _BATCH, _NOISE, _TEMPERATURE = 128, 40, 128, 0.1, 10.0
 _LEVELS = 7
 _TINY = 1e-12
+_AT_ONCE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,11 @@ def _squeezing(subject: ScreenedModel, rows: Rows) -> Floats:
 
 def _joined(parts: dict[str, Scorer], clean: Rows, harmful: Rows) -> Scorer:
     def table(rows: Rows) -> Floats:
-        return np.stack([score(rows) for score in parts.values()], axis=1)
+        # Each row is compared with all training rows, which takes much memory for all at once.
+        few = np.array_split(rows, max(1, len(rows) // _AT_ONCE))
+        return np.concatenate(
+            [np.stack([score(each) for score in parts.values()], axis=1) for each in few]
+        )
 
     x = np.concatenate([table(clean), table(harmful)])
     y = np.repeat([0, 1], [len(clean), len(harmful)])
