@@ -16,6 +16,7 @@ _RIDGE = 20.0
 # Products of two cut-off features are scaled to weigh about as much as one feature.
 _PRODUCT = 0.25
 _NEWTON_STEPS = 50
+_AT_ONCE = 4096
 # How far the features' covariance is drawn to a sphere, since some hardly vary on clean rows.
 _SHRINKAGE = 0.1
 
@@ -76,8 +77,7 @@ def _distance(z: Floats, tail: ScoreTail) -> ScoringWeights:
 def _odds(harmless: Floats, harmful: Floats, tail: ScoreTail) -> ScoringWeights:
     """Ridge-regularized logistic regression by damped Newton steps, both classes weighing alike."""
     z = np.concatenate([harmless, harmful])
-    first, second = np.triu_indices(z.shape[1])
-    terms = np.concatenate([np.ones((len(z), 1)), z, _PRODUCT * z[:, first] * z[:, second]], axis=1)
+    terms = _terms(z)
     target = np.repeat([0.0, 1.0], [len(harmless), len(harmful)])
     share = np.where(target > 0, 0.5 / len(harmful), 0.5 / len(harmless)) * len(z)
     found = _logistic(terms, target, share)
@@ -88,6 +88,19 @@ def _odds(harmless: Floats, harmful: Floats, tail: ScoreTail) -> ScoringWeights:
         tuple((_PRODUCT * found[1 + width :]).tolist()),
         tail,
     )
+
+
+def _terms(z: Floats) -> Floats:
+    """A one, the features z [n, F], and the scaled product of each pair of them: [n, T]."""
+    first, second = np.triu_indices(z.shape[1])
+    begin = 1 + z.shape[1]
+    terms = np.ones((len(z), begin + len(first)))
+    terms[:, 1:begin] = z
+    # Factors of all rows at once would take more memory than the products.
+    for at in range(0, len(z), _AT_ONCE):
+        part = z[at : at + _AT_ONCE]
+        terms[at : at + _AT_ONCE, begin:] = _PRODUCT * part[:, first] * part[:, second]
+    return terms
 
 
 def _logistic(terms: Floats, target: Floats, share: Floats) -> Floats:
