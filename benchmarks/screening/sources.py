@@ -25,7 +25,7 @@ Rows = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 SLICES = ("train", "fit", "calibration", "test")
-_FASHION_ROWS = 6600
+_FASHION_ROWS, _FASHION_ALL = 6600, 70_000
 # Of Fashion-MNIST beyond these, the first ones harden models, and the next ones fit detectors.
 _HARDENING_ROWS = 20_000
 CREDIT_FILE = Path("build/bench/credit/germancredit.csv")
@@ -200,6 +200,15 @@ def more_fashion(rows: int, after: int = 0) -> tuple[Rows, Labels]:
     first = _FASHION_ROWS + after
     x, y = _images(first + rows)
     return x[first:].astype(np.float32), y[first:].astype(np.int64)
+
+
+def unseen_fashion() -> tuple[Rows, Labels]:
+    """Images [n, D] and classes [n] that neither the plain model nor its detector has seen. Raises:
+    as `cut`.
+    """
+    x, y = more_fashion(_FASHION_ALL - _FASHION_ROWS)
+    fitted = slice(_HARDENING_ROWS, _HARDENING_ROWS + FASHION.more_fit)
+    return np.delete(x, fitted, axis=0), np.delete(y, fitted)
 
 
 def _images(rows: int) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.integer]]:

@@ -24,18 +24,16 @@ import numpy as np
 from benchmarks.report import Target, finish, show
 from benchmarks.screening import subjects
 from benchmarks.screening.counts import wilson
-from benchmarks.screening.sources import FASHION
+from benchmarks.screening.sources import FASHION, unseen_fashion
 from benchmarks.stateful.attacking import extraction_row, search_row
 from benchmarks.stateful.callers import ALERT, BLOCK, OFF
 from benchmarks.stateful.honest import honest_row, kinds
 from benchmarks.stateful.searches import SEARCHES
-from benchmarks.subjects import Guarded, WatchedModel, fashion_rows, load
+from benchmarks.subjects import Guarded, WatchedModel, load
 from gateway.sessions.fingerprints import Fingerprinter
 
 Row = dict[str, Any]
 _KEPT = Path("build/bench/stateful")
-# Rows of Fashion-MNIST that are in no slice of it.
-_UNSEEN, _ALL = 6600, 70_000
 _ACCOUNTS = (1, 5, 20)
 _MOST = {1: 0.05, 5: 0.15}
 _FAR = "of 200 searches; it walks in from a row of another class, not away from the row"
@@ -58,10 +56,7 @@ def fashion() -> WatchedModel:
     found = subjects.subject(FASHION, subjects.PLAIN, 0)
     (detector,) = found.detectors()
     guarded = Guarded(found.probe, detector, Fingerprinter(b"k" * 32, "fashion"), alike=True)
-    rows = fashion_rows(_ALL)
-    if rows is None:
-        raise FileNotFoundError("Fashion-MNIST")
-    x, y = rows[0][_UNSEEN:].astype(np.float32), rows[1][_UNSEEN:]
+    x, y = unseen_fashion()
     right = np.flatnonzero(guarded.probe.answers(x[:1000]) == y[:1000])
     return WatchedModel(guarded, x, y, right)
 
