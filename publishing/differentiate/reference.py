@@ -48,8 +48,8 @@ class ReferenceSize:
         """Of rows with `width` numbers. Work and file grow with the classes, so many have less."""
         if classes > _FEW_CLASSES:
             return cls(kept=_LEAST_KEPT)
-        # What no component holds shows moves that are like no row, so wide rows leave three eighths
-        # of their numbers to it.
+        # Moves that are like no row show in what no component holds, to which wide rows leave three
+        # eighths of their numbers.
         count = min(_MOST_COMPONENTS, width * 5 // 8)
         return cls(max(cls().components, count), _MOST_KEPT)
 
